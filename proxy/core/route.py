@@ -1,0 +1,111 @@
+"""The values an operator configures for traffic: servers, versions, routes and their rules.
+
+All are frozen: a change is a new value in a new snapshot. They are already validated (settings did that), so no
+function that takes one checks it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One address of a version: a TCP host and port, or the path of a Unix socket (`unix_path` set, host empty)."""
+
+    host: str
+    port: int
+    unix_path: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The address as an operator writes it, also its name in metrics: `http://host:port` or `unix:/path`."""
+        if self.unix_path is not None:
+            return f"unix:{self.unix_path}"
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One deployment of the service: a name and at least one server."""
+
+    name: str
+    servers: tuple[Server, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
+    """A condition on one request header: present (`equals` is None) or of exactly this value. Name in lower case."""
+
+    name: str
+    equals: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which requests belong to a route.
+
+    `host`: None for any, an exact name, or `*.example.com` for every name below it (one label or more, not the name
+    itself); lower case, no port. `path`: a prefix on whole segments, beginning with `/`. `methods`: empty for any.
+    """
+
+    host: str | None = None
+    path: str = "/"
+    methods: tuple[str, ...] = ()
+    headers: tuple[HeaderMatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """How a client is recognised and what is remembered of it.
+
+    `by`: `cookie` (Turnout issues cookie `name`, living `max_age_s` seconds; None for the browser session), `app_cookie`
+    (the application's cookie `name`), `header` (request header `name`), `address` (the client's address).
+    `mode`: `ramp` derives the version from the key and the weights; `session` writes the first version into a
+    signed cookie and keeps it until the route's generation changes.
+    """
+
+    by: Literal["cookie", "app_cookie", "header", "address"]
+    name: str = "turnout"
+    mode: Literal["ramp", "session"] = "ramp"
+    max_age_s: int | None = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """How a request may name its version itself. `networks` (CIDR) says who may: empty means nobody."""
+
+    header: str | None = None
+    cookie: str | None = None
+    query: str | None = None
+    networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """Copies of a route's requests for another version (carried here; sent from a later release on)."""
+
+    to: str
+    percent: float
+    methods: tuple[str, ...] = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A set of requests that is moved as one.
+
+    `split`: relative weights (>= 0, at least one > 0) per version name, in the order of the file. `baseline`: one of
+    them. `salt`: what the keyed hash of this route is keyed with; the route's name unless configured, so that two
+    routes do not pick the same clients. `generation`: raised by a rollback, which ends every session stickiness.
+    """
+
+    name: str
+    match: Match
+    split: tuple[tuple[str, float], ...]
+    baseline: str
+    sticky: Sticky | None = None
+    override: Override | None = None
+    shadow: Shadow | None = None
+    salt: str = ""
+    generation: int = 0
