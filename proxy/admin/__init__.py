@@ -1,0 +1,1 @@
+"""The HTTP application that operators and probes ask."""

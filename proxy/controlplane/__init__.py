@@ -1,0 +1,1 @@
+"""The supervisor: listening sockets, workers, and the changes that reach them."""

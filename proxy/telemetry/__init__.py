@@ -1,0 +1,1 @@
+"""What is counted, in what buckets, and how it is logged."""

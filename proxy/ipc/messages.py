@@ -1,0 +1,69 @@
+"""What supervisor and worker say to each other: frozen values in one tagged union, as msgpack.
+
+Both ends are always the same release, started from the same files, so the encoding carries no version number. What
+does not decode ends the channel: a half-understood snapshot is worse than a worker that is replaced.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from proxy.core.snapshot import Snapshot
+
+Series = tuple[str, tuple[str, ...], float]
+"""Metric name, label values in the order of the metric's labels, number."""
+HistogramSeries = tuple[str, tuple[str, ...], dict[int, int], float]
+"""Metric name, label values, bucket index → observations, sum of the observed values."""
+
+
+class Apply(msgspec.Struct, frozen=True, tag="apply"):
+    """Supervisor → worker: serve by this snapshot from now on; answered with `Applied`."""
+
+    snapshot: Snapshot
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Supervisor → worker: accept nothing new, finish what is in flight within `within_s` seconds, then leave."""
+
+    within_s: float
+
+
+class Applied(msgspec.Struct, frozen=True, tag="applied"):
+    """Worker → supervisor: no request that arrives from now on is served by an older snapshot than `revision`."""
+
+    revision: int
+
+
+class Stats(msgspec.Struct, frozen=True, tag="stats"):
+    """Worker → supervisor: what happened since the message before.
+
+    `seq` counts the messages of one worker from 1, so a gap shows. `counters` and `histograms` are increments,
+    `gauges` are absolute.
+    """
+
+    seq: int
+    counters: list[Series] = []
+    gauges: list[Series] = []
+    histograms: list[HistogramSeries] = []
+
+
+class Drained(msgspec.Struct, frozen=True, tag="drained"):
+    """Worker → supervisor: the last message; `cut` connections were closed before their request was finished."""
+
+    cut: int
+
+
+Message = Apply | Drain | Applied | Stats | Drained
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as msgpack."""
+    return _encoder.encode(message)
+
+
+def decode(payload: bytes) -> Message:
+    """Return the message in `payload`. Raises msgspec.DecodeError (also its ValidationError) when it is none."""
+    return _decoder.decode(payload)

@@ -1,0 +1,212 @@
+"""What a worker counts: plain attributes that the data path adds to, and `collect`, which takes away what was added.
+
+Invariant: every increment leaves in exactly one delta. What was not yet collected waits here, and takes no more memory
+however long it waits: labels come from the configuration, never from requests.
+
+The end of a request is one call of `Tally.done` (0.2 µs). Dictionaries are swapped for empty ones when they are
+collected, so an idle route costs one look per collection, and no difference is ever computed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from proxy.telemetry.histogram import BOUNDS
+
+REQUESTS = "turnout_requests_total"
+DURATION = "turnout_request_duration_seconds"
+INFLIGHT = "turnout_inflight_requests"
+RETRIES = "turnout_retries_total"
+UPSTREAM_ERRORS = "turnout_upstream_errors_total"
+REFUSALS = "turnout_refusals_total"
+CONNECTIONS = "turnout_connections"
+ACCEPTED = "turnout_connections_accepted_total"
+TURNED_AWAY = "turnout_connections_refused_total"
+UPSTREAM_CONNECTIONS = "turnout_upstream_connections"
+RECEIVED = "turnout_client_received_bytes_total"
+SENT = "turnout_client_sent_bytes_total"
+LAG = "turnout_event_loop_lag_seconds"
+LOG_DROPPED = "turnout_log_lines_dropped_total"
+
+LABELS: dict[str, tuple[str, ...]] = {
+    REQUESTS: ("route", "version", "code"),
+    DURATION: ("route", "version"),
+    INFLIGHT: ("route", "version"),
+    RETRIES: ("route", "version"),
+    UPSTREAM_ERRORS: ("version", "server", "kind"),
+    REFUSALS: ("reason",),
+    CONNECTIONS: (),
+    ACCEPTED: (),
+    TURNED_AWAY: (),
+    UPSTREAM_CONNECTIONS: (),
+    RECEIVED: (),
+    SENT: (),
+    LAG: (),
+    LOG_DROPPED: (),
+}
+"""The label names of each metric, in the order in which a delta carries their values."""
+
+Series = tuple[str, tuple[str, ...], float]
+HistogramSeries = tuple[str, tuple[str, ...], dict[int, int], float]
+
+
+class Delta(NamedTuple):
+    """What one collection took, in the shape of `ipc.messages.Stats` without its number."""
+
+    counters: list[Series]
+    gauges: list[Series]
+    histograms: list[HistogramSeries]
+
+
+class Tally:
+    """The requests of one route that one version answered.
+
+    The data path raises `inflight` when it has chosen the version and calls `done` when the request has ended;
+    `retries` counts attempts at this version that were given up for another one.
+    """
+
+    __slots__ = ("buckets", "codes", "inflight", "retries", "route", "seconds", "version")
+
+    def __init__(self, route: str, version: str) -> None:
+        self.route = route
+        self.version = version
+        self.inflight = 0
+        self.retries = 0
+        self.codes: dict[int, int] = {}
+        self.buckets: dict[int, int] = {}
+        self.seconds = 0.0
+
+    def done(self, code: int, seconds: float) -> None:
+        """Count a request that ended with status `code` after `seconds`; takes it out of `inflight`."""
+        self.inflight -= 1
+        self.seconds += seconds
+        codes = self.codes
+        try:
+            codes[code] += 1
+        except KeyError:
+            codes[code] = 1
+        buckets = self.buckets
+        index = bisect_left(BOUNDS, seconds)
+        try:
+            buckets[index] += 1
+        except KeyError:
+            buckets[index] = 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to collect and nothing in flight."""
+        return not (self.codes or self.inflight or self.retries)
+
+
+class Counters:
+    """Everything one worker counts. The plain attributes are for the data path to add to.
+
+    `connections`, `upstream_connections` (open now) and `lag_s` (the event loop's worst delay, kept by whoever
+    measures it) are absolute; the others are increments since the last collection.
+    """
+
+    __slots__ = (
+        "_inflight_reported", "_retained", "_tallies", "_upstream_errors",
+        "accepted", "connections", "lag_s", "log_dropped", "received_bytes", "refusals", "sent_bytes",
+        "turned_away", "upstream_connections",
+    )
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._retained: set[tuple[str, str]] = set()
+        self._upstream_errors: dict[tuple[str, str, str], int] = {}
+        self._inflight_reported: set[tuple[str, str]] = set()
+        self.connections = 0
+        self.upstream_connections = 0
+        self.lag_s = 0.0
+        self.accepted = 0
+        self.turned_away = 0
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.log_dropped = 0
+        self.refusals: dict[str, int] = {}
+
+    def tally(self, route: str, version: str) -> Tally:
+        """Return the tally of a route's version, always the same; ask when a snapshot is applied, not per request."""
+        key = (route, version)
+        self._retained.add(key)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally(route, version)
+        return tally
+
+    def retain(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Let go of every other (route, version) once its requests have ended and were collected."""
+        self._retained = set(keys)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for key in self._tallies.keys() - self._retained:
+            if self._tallies[key].idle:
+                del self._tallies[key]
+
+    def refused(self, slug: str) -> None:
+        """Count an answer that the proxy gave itself, by the slug of its refusal."""
+        self.refusals[slug] = self.refusals.get(slug, 0) + 1
+
+    def upstream_error(self, version: str, server: str, kind: str) -> None:
+        """Count an attempt that failed at a server: `kind` is the slug of the refusal it would be answered with."""
+        key = (version, server, kind)
+        self._upstream_errors[key] = self._upstream_errors.get(key, 0) + 1
+
+    def collect(self) -> Delta:
+        """Take what was counted since the last call."""
+        counters = self._collect_plain()
+        gauges: list[Series] = [
+            (CONNECTIONS, (), self.connections),
+            (UPSTREAM_CONNECTIONS, (), self.upstream_connections),
+            (LAG, (), self.lag_s),
+        ]
+        histograms: list[HistogramSeries] = []
+        for key, tally in self._tallies.items():
+            if tally.codes or tally.retries:
+                self._collect_tally(key, tally, counters, histograms)
+            if tally.inflight or key in self._inflight_reported:
+                gauges.append(self._collect_inflight(key, tally))
+        self._let_go()
+        return Delta(counters, gauges, histograms)
+
+    def _collect_plain(self) -> list[Series]:
+        counters: list[Series] = [
+            (name, (), value)
+            for name, value in (
+                (ACCEPTED, self.accepted), (TURNED_AWAY, self.turned_away), (RECEIVED, self.received_bytes),
+                (SENT, self.sent_bytes), (LOG_DROPPED, self.log_dropped),
+            )
+            if value
+        ]
+        self.accepted = self.turned_away = self.received_bytes = self.sent_bytes = self.log_dropped = 0
+        refusals, self.refusals = self.refusals, {}
+        counters += [(REFUSALS, (slug,), count) for slug, count in refusals.items()]
+        errors, self._upstream_errors = self._upstream_errors, {}
+        counters += [(UPSTREAM_ERRORS, labels, count) for labels, count in errors.items()]
+        return counters
+
+    @staticmethod
+    def _collect_tally(
+        key: tuple[str, str], tally: Tally, counters: list[Series], histograms: list[HistogramSeries]
+    ) -> None:
+        codes, tally.codes = tally.codes, {}
+        counters += [(REQUESTS, (*key, str(code)), count) for code, count in codes.items()]
+        if tally.retries:
+            counters.append((RETRIES, key, tally.retries))
+            tally.retries = 0
+        if tally.buckets:
+            histograms.append((DURATION, key, tally.buckets, tally.seconds))
+            tally.buckets = {}
+            tally.seconds = 0.0
+
+    def _collect_inflight(self, key: tuple[str, str], tally: Tally) -> Series:
+        # A gauge that fell to 0 is said once more, or the supervisor would go on showing what it was.
+        if tally.inflight:
+            self._inflight_reported.add(key)
+        else:
+            self._inflight_reported.discard(key)
+        return INFLIGHT, key, tally.inflight

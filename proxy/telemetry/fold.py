@@ -1,0 +1,71 @@
+"""The sums over all workers, kept by the supervisor.
+
+Invariant: a counter never goes backwards: what a worker reported stays when it dies, and only its gauges leave with it.
+Each process has its own key, so the successor of a dead worker never mixes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from proxy.telemetry.histogram import Histogram
+
+Labels = tuple[str, ...]
+
+
+class Fold:
+    """Counters and histograms summed over every worker that ever lived; gauges of those that live."""
+
+    def __init__(self) -> None:
+        self._counters: dict[str, dict[Labels, float]] = {}
+        self._histograms: dict[str, dict[Labels, Histogram]] = {}
+        self._gauges: dict[int, dict[tuple[str, Labels], float]] = {}
+
+    def add(
+        self,
+        process: int,
+        counters: Iterable[tuple[str, Labels, float]],
+        gauges: Iterable[tuple[str, Labels, float]],
+        histograms: Iterable[tuple[str, Labels, Mapping[int, int], float]],
+    ) -> None:
+        """Add one delta of the worker process `process`; its gauges replace those it reported before."""
+        for name, labels, value in counters:
+            series = self._counters.setdefault(name, {})
+            series[labels] = series.get(labels, 0) + value
+        for name, labels, buckets, total in histograms:
+            by_labels = self._histograms.setdefault(name, {})
+            by_labels.setdefault(labels, Histogram()).merge(buckets, total)
+        self._gauges[process] = {(name, labels): value for name, labels, value in gauges}
+
+    def forget(self, process: int) -> None:
+        """Drop the gauges of a process that is gone."""
+        self._gauges.pop(process, None)
+
+    def counters(self, name: str) -> Mapping[Labels, float]:
+        """Return every series of a counter by its label values; empty when none was reported yet."""
+        return self._counters.get(name, {})
+
+    def histograms(self, name: str) -> Mapping[Labels, Histogram]:
+        """Return every series of a histogram by its label values; empty when none was reported yet."""
+        return self._histograms.get(name, {})
+
+    def gauge(self, process: int, name: str, labels: Labels = ()) -> float | None:
+        """Return what one living process last said of a gauge; None when it said nothing."""
+        return self._gauges.get(process, {}).get((name, labels))
+
+    def gauges(self, name: str) -> dict[Labels, float]:
+        """Return every series of a gauge, summed over the living processes."""
+        sums: dict[Labels, float] = {}
+        for labels, value in self._values(name):
+            sums[labels] = sums.get(labels, 0) + value
+        return sums
+
+    def worst(self, name: str) -> float:
+        """Return the largest value of a gauge over the living processes (a delay does not add up); 0 if none."""
+        return max((value for _, value in self._values(name)), default=0.0)
+
+    def _values(self, name: str) -> Iterator[tuple[Labels, float]]:
+        for reported in self._gauges.values():
+            for (metric, labels), value in reported.items():
+                if metric == name:
+                    yield labels, value
