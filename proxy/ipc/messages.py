@@ -38,7 +38,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     """Worker → supervisor: what happened since the message before.
 
     `seq` counts the messages of one worker from 1, so a gap shows. `counters` and `histograms` are increments,
-    `gauges` are absolute.
+    `gauges` are absolute and complete: one that is not named is 0.
     """
 
     seq: int

@@ -108,7 +108,7 @@ class Counters:
     """
 
     __slots__ = (
-        "_inflight_reported", "_retained", "_tallies", "_upstream_errors",
+        "_retained", "_tallies", "_upstream_errors",
         "accepted", "connections", "lag_s", "log_dropped", "received_bytes", "refusals", "sent_bytes",
         "turned_away", "upstream_connections",
     )
@@ -117,7 +117,6 @@ class Counters:
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._retained: set[tuple[str, str]] = set()
         self._upstream_errors: dict[tuple[str, str, str], int] = {}
-        self._inflight_reported: set[tuple[str, str]] = set()
         self.connections = 0
         self.upstream_connections = 0
         self.lag_s = 0.0
@@ -157,7 +156,7 @@ class Counters:
         self._upstream_errors[key] = self._upstream_errors.get(key, 0) + 1
 
     def collect(self) -> Delta:
-        """Take what was counted since the last call."""
+        """Take what was counted since the last call; a gauge that is not named is 0."""
         counters = self._collect_plain()
         gauges: list[Series] = [
             (CONNECTIONS, (), self.connections),
@@ -168,8 +167,8 @@ class Counters:
         for key, tally in self._tallies.items():
             if tally.codes or tally.retries:
                 self._collect_tally(key, tally, counters, histograms)
-            if tally.inflight or key in self._inflight_reported:
-                gauges.append(self._collect_inflight(key, tally))
+            if tally.inflight:
+                gauges.append((INFLIGHT, key, tally.inflight))
         self._let_go()
         return Delta(counters, gauges, histograms)
 
@@ -202,11 +201,3 @@ class Counters:
             histograms.append((DURATION, key, tally.buckets, tally.seconds))
             tally.buckets = {}
             tally.seconds = 0.0
-
-    def _collect_inflight(self, key: tuple[str, str], tally: Tally) -> Series:
-        # A gauge that fell to 0 is said once more, or the supervisor would go on showing what it was.
-        if tally.inflight:
-            self._inflight_reported.add(key)
-        else:
-            self._inflight_reported.discard(key)
-        return INFLIGHT, key, tally.inflight
