@@ -84,11 +84,15 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """Copies of a route's requests for another version (carried here; sent from a later release on)."""
+    """Copies of a route's requests for another version (carried here; sent from a later release on).
+
+    `compare`: how answers are compared, as canonical JSON text: frozen and hashable until comparison gives it a shape.
+    """
 
     to: str
     percent: float
     methods: tuple[str, ...] = ("GET", "HEAD")
+    compare: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,76 @@
+"""From the checked model to the values that the rest of Turnout works with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from proxy.core.route import HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
+from proxy.core.snapshot import Limits, Policy, Timeouts
+from proxy.errors import Problem
+from proxy.settings.cpus import usable_cpus
+from proxy.settings.model import FileSection, MatchSection, RouteSection, StickySection
+from proxy.settings.values import AdminSettings, Settings, Token
+
+
+def build(model: FileSection, file: str | None, environ: Mapping[str, str], warnings: tuple[Problem, ...]) -> Settings:
+    """The settings of a model without problems. Relative paths start at the file's folder."""
+    folder = os.path.dirname(os.path.abspath(file)) if file else ""
+    return Settings(
+        listen=tuple(model.listen),
+        workers=model.workers or usable_cpus(),
+        admin=AdminSettings(model.admin.listen, tuple(
+            Token(token.name, token.role, environ[token.token_env])  # type: ignore[arg-type]  # a checked choice
+            for token in model.admin.tokens)),
+        state_dir=None if model.state_dir is None else _in_folder(folder, model.state_dir),
+        secret=model.secret,
+        policy=_policy(model, folder),
+        versions=tuple(Version(name, tuple(version.servers)) for name, version in model.versions.items()),
+        routes=tuple(map(_route, model.routes)),
+        file=file,
+        warnings=warnings,
+    )
+
+
+def _in_folder(folder: str, path: str) -> str:
+    return os.path.normpath(os.path.join(folder, path))
+
+
+def _policy(model: FileSection, folder: str) -> Policy:
+    log = model.access_log
+    return Policy(
+        limits=Limits(**dict(model.limits)),
+        timeouts=Timeouts(**dict(model.timeouts)),
+        trusted_proxies=tuple(model.trusted_proxies),
+        access_log=log if log in ("off", "stdout") else _in_folder(folder, log),
+    )
+
+
+def _route(section: RouteSection) -> Route:
+    override, shadow = section.override, section.shadow
+    return Route(
+        name=section.name,
+        match=_match(section.match),
+        split=tuple(section.split.items()),
+        baseline=section.baseline or next(iter(section.split)),
+        sticky=section.sticky and _sticky(section.sticky),
+        override=override and Override(override.header, override.cookie, override.query, tuple(override.networks)),
+        shadow=shadow and Shadow(shadow.to, shadow.percent, tuple(shadow.methods), shadow.compare),
+        salt=section.salt or section.name,
+    )
+
+
+def _match(section: MatchSection) -> Match:
+    headers = tuple(HeaderMatch(name, equals) for name, equals in section.headers.items())
+    return Match(section.host, section.path, tuple(section.methods), headers)
+
+
+def _sticky(section: StickySection) -> Sticky:
+    if section.app_cookie is not None:
+        return Sticky("app_cookie", section.app_cookie)
+    if section.by == "header":
+        return Sticky("header", (section.name or "").lower())
+    if section.by == "address":
+        return Sticky("address", "")
+    mode = "session" if section.mode == "session" else "ramp"
+    return Sticky("cookie", section.name or "turnout", mode, section.max_age)

@@ -1,0 +1,190 @@
+"""The kinds of value a file has: how each is read, and how its JSON Schema tells an editor.
+
+A field is declared as `Annotated[type, KIND]`; reading and schema stand in one place so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from proxy.settings import addresses, grammar, units
+
+Schema = dict[str, Any]
+_VARIABLE = r"\$\{"       # a value that comes from the environment is not the editor's to judge
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Metadata of a field: `parse` turns what was typed into the value or raises ValueError."""
+
+    parse: Callable[[Any], object]
+    schema: Schema
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
+        return dict(self.schema)
+
+
+def _pattern(pattern: str) -> Schema:
+    return {"type": "string", "pattern": rf"^(?:{pattern})$|{_VARIABLE}"}
+
+
+_DECIMAL = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
+_SIZE_PATTERN = rf"{_DECIMAL} ?(?:B|KiB|MiB|GiB|TiB|kB|MB|GB)"
+_DURATION_PATTERN = r"(?=.)" + "".join(rf"(?:{_DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms"))
+
+
+def _between(parse: Callable[[Any], float], low: float, high: float, show: Callable[[Any], str]) -> Callable[[Any], object]:
+    def parse_within(value: Any) -> object:
+        result = parse(value)
+        if not low <= result <= high:
+            bound = f"less than {show(low)}" if result < low else f"more than {show(high)}"
+            raise ValueError(f"{units.quote(value)} is {bound}")
+        return result
+    return parse_within
+
+
+def size(low: int, high: int) -> Kind:
+    """Bytes within bounds."""
+    return Kind(_between(units.parse_size, low, high, units.format_size), _pattern(_SIZE_PATTERN))
+
+
+def size_or_none(low: int, high: int) -> Kind:
+    """Bytes within bounds, or `none` for unbounded."""
+    parse = _between(units.parse_size, low, high, units.format_size)
+    return Kind(lambda value: None if value == "none" else parse(value), _pattern(f"none|{_SIZE_PATTERN}"))
+
+
+def rate_or_none(high: int) -> Kind:
+    """Bytes per second; `none` is 0: any rate will do."""
+    parse = _between(units.parse_rate, 1, high, units.format_size)
+    return Kind(lambda value: 0 if value == "none" else parse(value), _pattern(f"none|{_SIZE_PATTERN}/s"))
+
+
+def count(low: int, high: int) -> Kind:
+    """A whole number within bounds."""
+    return Kind(_between(units.parse_count, low, high, str),
+                {"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, _pattern(r"0|[1-9][0-9]*")]})
+
+
+def duration(low: float, high: float) -> Kind:
+    """Seconds within bounds."""
+    return Kind(_between(units.parse_duration, low, high, units.format_duration), _pattern(_DURATION_PATTERN))
+
+
+def max_age(high: float) -> Kind:
+    """Whole seconds that a cookie lives; `none` ends it with the browser's session."""
+    parse = _between(units.parse_duration, 1, high, units.format_duration)
+    return Kind(lambda value: None if value == "none" else math.ceil(float(str(parse(value)))),
+                _pattern(f"none|{_DURATION_PATTERN}"))
+
+
+def choice(*choices: str) -> Kind:
+    """One of a few words."""
+    return Kind(lambda value: grammar.parse_choice(value, choices), {"type": "string", "enum": list(choices)})
+
+
+def _weight(value: Any) -> float:
+    weight = units.parse_weight(value)
+    if weight > 1_000_000:
+        raise ValueError(f"{units.quote(value)} is more than 1000000: only the ratio of weights counts")
+    return weight
+
+
+def _secret(value: Any) -> bytes:
+    """Never quoted in a message: a message goes to logs."""
+    secret = units.text_of(value).encode()
+    if not 16 <= len(secret) <= 1024:
+        raise ValueError(f"has {len(secret)} bytes: take at least 16, from `openssl rand -hex 32`, and at most 1024")
+    return secret
+
+
+def _salt(value: Any) -> str:
+    text = units.text_of(value)
+    if not 1 <= len(text) <= 128 or not text.isprintable():
+        raise ValueError(f"{units.quote(text)} is not a salt: 1 to 128 printable characters")
+    return text
+
+
+def _access_log(value: Any) -> str:
+    text = units.text_of(value)
+    if text not in ("off", "stdout") and ("/" not in text or not text.isprintable() or text.endswith("/")):
+        raise ValueError(f"{units.quote(text)} is not `off`, `stdout` or the path of a file (with a `/` in it)"
+                         f"{grammar.suggest(text, ['off', 'stdout'])}")
+    return text
+
+
+def _state_dir(value: Any) -> str | None:
+    text = units.text_of(value)
+    if not text or not text.isprintable():
+        raise ValueError(f"{units.quote(text)} is not a folder, and not `memory`")
+    return None if text == "memory" else text
+
+
+def _workers(value: Any) -> int | None:
+    return None if value == "auto" else int(str(_between(units.parse_count, 1, 256, str)(value)))
+
+
+def _environment_name(value: Any) -> str:
+    text = units.text_of(value)
+    if not text.replace("_", "a").isalnum() or not text.isascii() or text[0].isdigit():
+        raise ValueError(f"{units.quote(text)} is not the name of an environment variable")
+    return text
+
+
+def _header_condition(value: Any) -> str | None:
+    """A value that the header must have, or None for `{present: true}`."""
+    if isinstance(value, dict):
+        if value not in ({"present": "true"}, {"present": True}):
+            raise ValueError("must be the header's value, or `{present: true}` for any value")
+        return None
+    if value is None:
+        raise ValueError("give the value that the header must have, or `{present: true}` for any value")
+    return grammar.parse_field_value(value)
+
+
+def _freeze(value: Any) -> str:
+    """A mapping as canonical JSON: plain, frozen, comparable, and the same in every process."""
+    if not isinstance(value, dict):
+        raise ValueError("must be a mapping (`key: value`)")
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+_TEXT: Schema = {"type": "string"}
+_TOKEN_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
+_LISTEN_PATTERN = r"unix:/[^/].*|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
+_NUMBER_OR_PERCENT: list[Schema] = [{"type": "number", "minimum": 0}, _pattern(rf"{_DECIMAL}%?")]
+
+NAME = Kind(grammar.parse_name, _pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"))
+COOKIE = Kind(grammar.parse_cookie_name, _pattern(_TOKEN_PATTERN))
+HEADER = Kind(grammar.parse_header_name, _pattern(_TOKEN_PATTERN))
+QUERY = Kind(grammar.parse_query_name, _pattern(r"[A-Za-z0-9._~-]{1,64}"))
+METHOD = Kind(grammar.parse_method, _pattern(_TOKEN_PATTERN))
+HOST = Kind(grammar.parse_match_host, dict(_TEXT))
+PATH = Kind(grammar.parse_path, _pattern("/[^?#*]*"))
+NETWORK = Kind(grammar.parse_network, dict(_TEXT))
+LISTEN = Kind(addresses.parse_listen, _pattern(_LISTEN_PATTERN))
+SERVER = Kind(addresses.parse_server, _pattern(r"http://[^/?#@]+|unix:/[^/].*"))
+WEIGHT = Kind(_weight, {"anyOf": _NUMBER_OR_PERCENT})
+PERCENT = Kind(units.parse_percent, {"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, _NUMBER_OR_PERCENT[1]]})
+SECRET = Kind(_secret, {"type": "string"})
+SALT = Kind(_salt, {"type": ["string", "number"]})
+ACCESS_LOG = Kind(_access_log, _pattern("off|stdout|.*/.*"))
+STATE_DIR = Kind(_state_dir, dict(_TEXT))
+WORKERS = Kind(_workers, {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 256},
+                                    _pattern("[1-9][0-9]*")]})
+ENVIRONMENT_NAME = Kind(_environment_name, _pattern("[A-Za-z_][A-Za-z0-9_]*"))
+HEADER_CONDITION = Kind(_header_condition, {"anyOf": [
+    {"type": ["string", "number"]},
+    {"type": "object", "properties": {"present": {"const": True}}, "required": ["present"],
+     "additionalProperties": False}]})
+FROZEN = Kind(_freeze, {"type": "object"})

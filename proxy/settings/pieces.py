@@ -1,0 +1,112 @@
+"""The parts of a configuration that can be read, whether or not all of it can.
+
+Cross checks work on these, so that a typo in one place does not hide a contradiction in another: what is wrong by
+itself is None here, and has been reported already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from proxy.core.listen import Listen
+from proxy.core.route import Server
+from proxy.settings.addresses import parse_listen, parse_server
+from proxy.settings.document import Loc
+from proxy.settings.grammar import parse_name
+from proxy.settings.model import (
+    AdminSection,
+    MatchSection,
+    OverrideSection,
+    ShadowSection,
+    StickySection,
+    TokenSection,
+)
+from proxy.settings.units import parse_weight
+
+T = TypeVar("T")
+
+
+def attempt(read: Callable[[Any], T], value: Any) -> T | None:
+    """What `read` makes of a value; None for what it refuses (pydantic's ValidationError is a ValueError)."""
+    try:
+        return None if value is None else read(value)
+    except ValueError:
+        return None
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def listed(value: Any) -> list[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePieces:
+    """What can be read of one route."""
+
+    loc: Loc
+    raw: dict[str, Any]
+    name: str | None
+    match: MatchSection | None
+    weights: dict[str, float | None]
+    baseline: str | None
+    sticky: StickySection | None
+    override: OverrideSection | None
+    shadow: ShadowSection | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """What can be read of a configuration. `versions` is None where even their names cannot be told."""
+
+    data: dict[str, Any]
+    listens: list[tuple[Loc, Listen]]
+    admin: tuple[Loc, Listen]
+    tokens: list[tuple[Loc, TokenSection]]
+    versions: list[str] | None
+    servers: list[tuple[Loc, str, Server]]
+    routes: list[RoutePieces]
+
+
+def take_apart(data: dict[str, Any]) -> Pieces:
+    """Read whatever can be read of a file's data."""
+    listen = data.get("listen", "127.0.0.1:8080")
+    listens: list[tuple[Loc, Any]] = [(("listen", index), item) for index, item in enumerate(listed(listen))]
+    admin = mapping(data.get("admin"))
+    tokens = enumerate(listed(admin.get("tokens")))
+    versions = data.get("versions")
+    return Pieces(
+        data,
+        _readable(listens or [(("listen",), listen)], parse_listen),
+        (("admin", "listen"), attempt(parse_listen, admin.get("listen")) or AdminSection().listen),
+        _readable([(("admin", "tokens", index), item) for index, item in tokens], TokenSection.model_validate),
+        list(versions) if isinstance(versions, dict) else None,
+        [(("versions", name, "servers", index), name, server) for name, version in mapping(versions).items()
+         for index, item in enumerate(listed(mapping(version).get("servers")))
+         if (server := attempt(parse_server, item)) is not None],
+        [_route(("routes", index), item) for index, item in enumerate(listed(data.get("routes")))
+         if isinstance(item, dict)],
+    )
+
+
+def _readable(items: list[tuple[Loc, Any]], read: Callable[[Any], T]) -> list[tuple[Loc, T]]:
+    return [(loc, value) for loc, item in items if (value := attempt(read, item)) is not None]
+
+
+def _route(loc: Loc, raw: dict[str, Any]) -> RoutePieces:
+    return RoutePieces(
+        loc, raw,
+        attempt(parse_name, raw.get("name")),
+        attempt(MatchSection.model_validate, raw.get("match") or {}),
+        {name: attempt(parse_weight, weight) for name, weight in mapping(raw.get("split")).items()},
+        attempt(parse_name, raw.get("baseline")),
+        attempt(StickySection.model_validate, raw.get("sticky")),
+        attempt(OverrideSection.model_validate, raw.get("override")),
+        attempt(ShadowSection.model_validate, raw.get("shadow")),
+    )

@@ -1,0 +1,53 @@
+"""What the rest of Turnout gets from a configuration: frozen values, complete and valid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from proxy.core.listen import Listen
+from proxy.core.route import Route, Version
+from proxy.core.snapshot import Policy, Snapshot
+from proxy.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A holder of the admin API's trust. `value` is the secret itself and stays out of every repr."""
+
+    name: str
+    role: Literal["viewer", "operator"]
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """Where the admin API listens and who may use it; without tokens only loopback (settings made sure)."""
+
+    listen: Listen = Listen("127.0.0.1", 9900)
+    tokens: tuple[Token, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration. Invariant: it is valid, so nobody who takes it checks it again.
+
+    `workers` is at least 1. `state_dir` is None for `memory`. `secret` is None unless configured: then the caller
+    makes one and keeps it in `state_dir`. `file` is the path it was read from, None without a file. `warnings` are
+    worth an operator's look but stop nothing.
+    """
+
+    listen: tuple[Listen, ...]
+    workers: int
+    admin: AdminSettings
+    state_dir: str | None
+    secret: bytes | None = field(repr=False)
+    policy: Policy
+    versions: tuple[Version, ...]
+    routes: tuple[Route, ...]
+    file: str | None = None
+    warnings: tuple[Problem, ...] = ()
+
+    def snapshot(self, revision: int, secret: bytes) -> Snapshot:
+        """The state that workers serve by; `secret` signs session cookies (`self.secret`, or one made for it)."""
+        return Snapshot(revision, self.versions, self.routes, self.policy, secret)
