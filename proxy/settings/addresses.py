@@ -75,7 +75,7 @@ def _unix_path(text: str) -> str:
     if not path.isprintable():
         raise ValueError(f"{quote(text)} has a control character in its path")
     if len(path.encode()) > _UNIX_PATH_BYTES:
-        raise ValueError(f"{quote(text)} is longer than the {_UNIX_PATH_BYTES} bytes that a Unix socket's path can have")
+        raise ValueError(f"{quote(text)} is longer than {_UNIX_PATH_BYTES} bytes, the most of a Unix socket's path")
     return path
 
 

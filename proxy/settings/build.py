@@ -53,9 +53,10 @@ def _route(section: RouteSection) -> Route:
         match=_match(section.match),
         split=tuple(section.split.items()),
         baseline=section.baseline or next(iter(section.split)),
-        sticky=section.sticky and _sticky(section.sticky),
-        override=override and Override(override.header, override.cookie, override.query, tuple(override.networks)),
-        shadow=shadow and Shadow(shadow.to, shadow.percent, tuple(shadow.methods), shadow.compare),
+        sticky=_sticky(section.sticky) if section.sticky else None,
+        override=Override(override.header, override.cookie, override.query, tuple(override.networks))
+        if override else None,
+        shadow=Shadow(shadow.to, shadow.percent, tuple(shadow.methods), shadow.compare) if shadow else None,
         salt=section.salt or section.name,
     )
 
@@ -72,5 +73,5 @@ def _sticky(section: StickySection) -> Sticky:
         return Sticky("header", (section.name or "").lower())
     if section.by == "address":
         return Sticky("address", "")
-    mode = "session" if section.mode == "session" else "ramp"
-    return Sticky("cookie", section.name or "turnout", mode, section.max_age)
+    return Sticky("cookie", section.name or "turnout", "session" if section.mode == "session" else "ramp",
+                  section.max_age)

@@ -16,7 +16,7 @@ def usable_cpus(quota_file: Path = _QUOTA) -> int:
 
 
 def _quota(quota_file: Path) -> int | None:
-    """Whole CPUs that the quota pays for, rounded up; None without one. The file reads `max 100000` or `150000 100000`."""
+    """Whole CPUs that the quota pays for, rounded up; None without one. It reads `max 100000` or `150000 100000`."""
     try:
         allowed, period = quota_file.read_text().split()
         return None if allowed == "max" else math.ceil(int(allowed) / int(period))

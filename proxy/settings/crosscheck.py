@@ -37,7 +37,8 @@ def _check_listens(pieces: Pieces, report: Report) -> None:
     for loc, listen in [*pieces.listens, pieces.admin]:
         for other_loc, other in bound:
             if overlaps(listen, other):
-                report.error(loc, f"`{listen.address}` is already taken by `{other.address}` ({report.source.spot(other_loc)})")
+                spot = report.source.spot(other_loc)
+                report.error(loc, f"`{listen.address}` is already taken by `{other.address}` ({spot})")
                 break
         bound.append((loc, listen))
     loc, admin = pieces.admin
@@ -47,21 +48,27 @@ def _check_listens(pieces: Pieces, report: Report) -> None:
 
 def _check_tokens(pieces: Pieces, environ: Mapping[str, str], report: Report) -> None:
     names: dict[str, Loc] = {}
-    values: dict[str, str] = {}
+    holders: dict[str, str] = {}
     for loc, token in pieces.tokens:
         if token.name in names:
-            report.error((*loc, "name"), f"`{token.name}` is already the name of another ({report.source.spot(names[token.name])})")
+            spot = report.source.spot(names[token.name])
+            report.error((*loc, "name"), f"`{token.name}` is already the name of another ({spot})")
         names.setdefault(token.name, loc)
         value = environ.get(token.token_env, "")
-        if not value:
-            report.error((*loc, "token_env"), f"the environment variable {token.token_env} is not set, or empty")
-        elif len(value) < _MIN_TOKEN or not value.isascii() or not value.isprintable() or " " in value:
-            report.error((*loc, "token_env"), f"{token.token_env} must hold at least {_MIN_TOKEN} visible ASCII characters: "
-                                              "take `openssl rand -hex 32`")
-        elif value in values:
-            report.error((*loc, "token_env"), f"{token.token_env} holds the same token as `{values[value]}` has: "
-                                              "nobody could tell who made a change")
-        values.setdefault(value, token.name)
+        if wrong := _wrong_with_token(value, holders.get(value)):
+            report.error((*loc, "token_env"), f"the environment variable {token.token_env} {wrong}")
+        holders.setdefault(value, token.name)
+
+
+def _wrong_with_token(value: str, holder: str | None) -> str | None:
+    """What is wrong with a token, never quoting it."""
+    if not value:
+        return "is not set, or empty"
+    if len(value) < _MIN_TOKEN or not value.isascii() or not value.isprintable() or " " in value:
+        return f"must hold at least {_MIN_TOKEN} visible ASCII characters: take `openssl rand -hex 32`"
+    if holder is not None:
+        return f"holds the same token as that of `{holder}`: nobody could tell who made a change"
+    return None
 
 
 def _check_servers(pieces: Pieces, report: Report) -> None:
@@ -116,8 +123,9 @@ def _check_matches(routes: list[RoutePieces], report: Report) -> None:
     for route in routes:
         if route.match is None:
             continue
-        match = (route.match.host, route.match.path, frozenset(route.match.methods), frozenset(route.match.headers.items()))
-        other = first.setdefault(match, route)
+        match = route.match
+        conditions = (match.host, match.path, frozenset(match.methods), frozenset(match.headers.items()))
+        other = first.setdefault(conditions, route)
         if other is not route:
             name = f"`{other.name}`" if other.name else "another route"
             report.error((*route.loc, "match"), f"is the same as that of {name} ({report.source.spot(other.loc)}): "
@@ -133,8 +141,9 @@ def _check_session_cookies(routes: list[RoutePieces], report: Report) -> None:
         name = route.sticky.name or "turnout"
         other = first.setdefault(name, route)
         if other is not route and "session" in (route.sticky.mode, other.sticky and other.sticky.mode):
-            report.error((*route.loc, "sticky"), f"the cookie `{name}` is also used by the route of {report.source.spot(other.loc)}: "
-                                                 "with `mode: session` each route needs a `name` of its own")
+            spot = report.source.spot((*other.loc, "sticky"))
+            report.error((*route.loc, "sticky"), f"another route uses the cookie `{name}` too ({spot}): "
+                                                 "with `mode: session` each needs a `name` of its own")
 
 
 def _check_secret(pieces: Pieces, report: Report) -> None:

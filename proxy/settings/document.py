@@ -132,7 +132,8 @@ def _decode(raw: bytes, name: str) -> str:
     if bad := _UNPRINTABLE.search(text):
         line = text.count("\n", 0, bad.start()) + 1
         column = bad.start() - text.rfind("\n", 0, bad.start())
-        raise ConfigError([Problem(f"{name}:{line}:{column}", "", f"contains a control character (U+{ord(bad[0]):04X})")])
+        message = f"contains a control character (U+{ord(bad[0]):04X})"
+        raise ConfigError([Problem(f"{name}:{line}:{column}", "", message)])
     return text
 
 
@@ -142,10 +143,13 @@ def _syntax_problem(name: str, text: str, error: yaml.MarkedYAMLError) -> Proble
         return Problem(name, "", f"is not YAML: {error.problem}")
     lines = text.split("\n")
     line = lines[mark.line] if mark.line < len(lines) else ""
-    if line[mark.column:mark.column + 1] == "\t" or line[:mark.column].isspace() and "\t" in line[:mark.column]:
+    before, at = line[:mark.column], line[mark.column:mark.column + 1]
+    if at == "\t" or (before.isspace() and "\t" in before):
         message = "a tab cannot indent YAML: use spaces"
     else:
         message = "is not YAML: " + ", ".join(filter(None, (error.context, error.problem)))
+    if "${" in before + at:
+        message += " (inside `{}` and `[]`, put quotes around `${…}`)"
     return Problem(f"{name}:{mark.line + 1}:{mark.column + 1}", "", message)
 
 
@@ -220,7 +224,7 @@ class _Composer:
         if event.anchor is not None or event.tag is not None:
             self._problem(event, "a key takes no anchor and no tag")
         if event.value == "<<" and not event.style:
-            self._problem(event, "merge keys (`<<`) are not supported: write the keys out, or share a whole value with `*name`")
+            self._problem(event, "merge keys (`<<`) are not supported: write them out, or share whole values (`*name`)")
             return None
         return str(event.value)
 

@@ -41,7 +41,7 @@ def _look_up(reference: str | None, environ: Mapping[str, str]) -> str:
         raise ValueError("a lone `$`: write `${NAME}` for an environment variable, or `$$` for the sign itself")
     name, has_default, default = reference.partition(":-")
     if not _NAME.fullmatch(name):
-        raise ValueError(f"`${{{reference}}}` does not name an environment variable: `${{NAME}}` or `${{NAME:-default}}`")
+        raise ValueError(f"`${{{reference}}}` names no environment variable: write `${{NAME}}` or `${{NAME:-default}}`")
     found = environ.get(name)
     if has_default:
         return found or default

@@ -43,8 +43,11 @@ _SIZE_PATTERN = rf"{_DECIMAL} ?(?:B|KiB|MiB|GiB|TiB|kB|MB|GB)"
 _DURATION_PATTERN = r"(?=.)" + "".join(rf"(?:{_DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms"))
 
 
-def _between(parse: Callable[[Any], float], low: float, high: float, show: Callable[[Any], str]) -> Callable[[Any], object]:
-    def parse_within(value: Any) -> object:
+_Parse = Callable[[Any], Any]
+
+
+def _between(parse: _Parse, low: float, high: float, show: Callable[[Any], str]) -> _Parse:
+    def parse_within(value: Any) -> Any:
         result = parse(value)
         if not low <= result <= high:
             bound = f"less than {show(low)}" if result < low else f"more than {show(high)}"
@@ -84,7 +87,7 @@ def duration(low: float, high: float) -> Kind:
 def max_age(high: float) -> Kind:
     """Whole seconds that a cookie lives; `none` ends it with the browser's session."""
     parse = _between(units.parse_duration, 1, high, units.format_duration)
-    return Kind(lambda value: None if value == "none" else math.ceil(float(str(parse(value)))),
+    return Kind(lambda value: None if value == "none" else math.ceil(parse(value)),
                 _pattern(f"none|{_DURATION_PATTERN}"))
 
 
@@ -130,8 +133,11 @@ def _state_dir(value: Any) -> str | None:
     return None if text == "memory" else text
 
 
+_parse_workers = _between(units.parse_count, 1, 256, str)
+
+
 def _workers(value: Any) -> int | None:
-    return None if value == "auto" else int(str(_between(units.parse_count, 1, 256, str)(value)))
+    return None if value == "auto" else _parse_workers(value)
 
 
 def _environment_name(value: Any) -> str:
@@ -155,27 +161,27 @@ def _header_condition(value: Any) -> str | None:
 def _freeze(value: Any) -> str:
     """A mapping as canonical JSON: plain, frozen, comparable, and the same in every process."""
     if not isinstance(value, dict):
-        raise ValueError("must be a mapping (`key: value`)")
+        raise ValueError("must be a mapping (`key: value`)")  # noqa: TRY004 pydantic collects ValueError
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 _TEXT: Schema = {"type": "string"}
-_TOKEN_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
+_WORD_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
 _LISTEN_PATTERN = r"unix:/[^/].*|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
-_NUMBER_OR_PERCENT: list[Schema] = [{"type": "number", "minimum": 0}, _pattern(rf"{_DECIMAL}%?")]
+_PERCENT_TEXT = _pattern(rf"{_DECIMAL}%?")
 
 NAME = Kind(grammar.parse_name, _pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"))
-COOKIE = Kind(grammar.parse_cookie_name, _pattern(_TOKEN_PATTERN))
-HEADER = Kind(grammar.parse_header_name, _pattern(_TOKEN_PATTERN))
+COOKIE = Kind(grammar.parse_cookie_name, _pattern(_WORD_PATTERN))
+HEADER = Kind(grammar.parse_header_name, _pattern(_WORD_PATTERN))
 QUERY = Kind(grammar.parse_query_name, _pattern(r"[A-Za-z0-9._~-]{1,64}"))
-METHOD = Kind(grammar.parse_method, _pattern(_TOKEN_PATTERN))
+METHOD = Kind(grammar.parse_method, _pattern(_WORD_PATTERN))
 HOST = Kind(grammar.parse_match_host, dict(_TEXT))
 PATH = Kind(grammar.parse_path, _pattern("/[^?#*]*"))
 NETWORK = Kind(grammar.parse_network, dict(_TEXT))
 LISTEN = Kind(addresses.parse_listen, _pattern(_LISTEN_PATTERN))
 SERVER = Kind(addresses.parse_server, _pattern(r"http://[^/?#@]+|unix:/[^/].*"))
-WEIGHT = Kind(_weight, {"anyOf": _NUMBER_OR_PERCENT})
-PERCENT = Kind(units.parse_percent, {"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, _NUMBER_OR_PERCENT[1]]})
+WEIGHT = Kind(_weight, {"anyOf": [{"type": "number", "minimum": 0}, _PERCENT_TEXT]})
+PERCENT = Kind(units.parse_percent, {"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, _PERCENT_TEXT]})
 SECRET = Kind(_secret, {"type": "string"})
 SALT = Kind(_salt, {"type": ["string", "number"]})
 ACCESS_LOG = Kind(_access_log, _pattern("off|stdout|.*/.*"))

@@ -73,7 +73,8 @@ class LimitsSection(Section):
         _LIMITS.response_head, "Largest head of a server's answer (502).")
     response_headers: Annotated[int, fields.count(1, 10_000)] = _entry(
         _LIMITS.response_headers, _LIMITS.response_headers, "Most fields in the head of a server's answer (502).")
-    trailers: Annotated[int, fields.size(0, MIB)] = _size(_LIMITS.trailers, "Largest trailer section of a body (400, 502).")
+    trailers: Annotated[int, fields.size(0, MIB)] = _size(
+        _LIMITS.trailers, "Largest trailer section of a body (400, 502).")
     trailer_fields: Annotated[int, fields.count(0, 10_000)] = _entry(
         _LIMITS.trailer_fields, _LIMITS.trailer_fields, "Most fields in a trailer section (400, 502).")
     chunk_line: Annotated[int, fields.size(16, MIB)] = _size(
@@ -124,7 +125,8 @@ class AdminSection(Section):
     """The admin API, metrics and health of Turnout itself."""
 
     listen: Annotated[Listen, fields.LISTEN] = _entry(
-        Listen("127.0.0.1", 9900), "127.0.0.1:9900", "Address of the admin API.", examples=["unix:/run/turnout/admin.sock"])
+        Listen("127.0.0.1", 9900), "127.0.0.1:9900", "Address of the admin API.",
+        examples=["unix:/run/turnout/admin.sock"])
     tokens: list[TokenSection] = _entry([], [], "Who may use it. Without any, it listens on loopback only.")
 
 
@@ -140,7 +142,8 @@ class MatchSection(Section):
     """Which requests belong to a route: all conditions hold."""
 
     host: Annotated[str | None, fields.HOST] = _entry(
-        None, None, "Host name, exact or `*.` and a name; any, if left out.", examples=["shop.example.com", "*.example.com"])
+        None, None, "Host name, exact or `*.` and a name; any, if left out.",
+        examples=["shop.example.com", "*.example.com"])
     path: Annotated[str, fields.PATH] = _entry(
         "/", "/", "Path prefix on whole segments; the longest match wins.", examples=["/api"])
     methods: list[Annotated[str, fields.METHOD]] = Field(
@@ -216,7 +219,8 @@ class FileSection(Section):
     state_dir: Annotated[str | None, fields.STATE_DIR] = _entry(
         "./.turnout", "./.turnout", "Folder of the journal, relative to the file's folder; `memory` for none.")
     secret: Annotated[bytes | None, fields.SECRET] = _entry(
-        None, None, "Signs session cookies; by default made once and kept in `state_dir`.", examples=["${TURNOUT_SECRET}"])
+        None, None, "Signs session cookies; by default made once and kept in `state_dir`.",
+        examples=["${TURNOUT_SECRET}"])
     trusted_proxies: list[Annotated[str, fields.NETWORK]] = _entry(
         [], [], "Networks whose X-Forwarded-* fields are believed.", examples=[["10.0.0.0/8"]])
     limits: LimitsSection = _entry(LimitsSection(), {}, "Bounds on what a client or server may send.")

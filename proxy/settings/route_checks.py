@@ -35,7 +35,8 @@ def _check_versions_exist(route: RoutePieces, versions: list[str] | None, report
         return
     for name in route.weights:
         if name not in versions:
-            report.error((*route.loc, "split", name), f"no version is called {quote(name)}{suggest(name, versions)}", of_key=True)
+            near = suggest(name, versions)
+            report.error((*route.loc, "split", name), f"no version is called {quote(name)}{near}", of_key=True)
     if route.shadow is not None and route.shadow.to not in versions:
         near = suggest(route.shadow.to, versions)
         report.error((*route.loc, "shadow", "to"), f"no version is called {quote(route.shadow.to)}{near}")
@@ -87,12 +88,12 @@ def _check_sticky(loc: Loc, sticky: StickySection, report: Report) -> None:
     elif sticky.by == "address" and "name" in given:
         report.error((*loc, "name"), "an address has no name: leave it out")
     elif (sticky.name or "").lower().startswith(("__host-", "__secure-")):
-        report.error((*loc, "name"), f"`{sticky.name}`: browsers take this prefix over https only, which is not there yet")
+        report.error((*loc, "name"), f"`{sticky.name}`: browsers take this prefix over https only")
     if sticky.by not in ("cookie", None) or sticky.app_cookie is not None:
         if "max_age" in given:
             report.error((*loc, "max_age"), "only for `by: cookie`: Turnout issues no other cookie")
         if sticky.mode == "session":
-            report.error((*loc, "mode"), "`session` needs `by: cookie`: the version is kept in a cookie that Turnout signs")
+            report.error((*loc, "mode"), "`session` needs `by: cookie`: a cookie that Turnout signs holds the version")
 
 
 def _check_sticky_header(loc: Loc, sticky: StickySection, report: Report) -> None:

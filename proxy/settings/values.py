@@ -24,7 +24,7 @@ class Token:
 class AdminSettings:
     """Where the admin API listens and who may use it; without tokens only loopback (settings made sure)."""
 
-    listen: Listen = Listen("127.0.0.1", 9900)
+    listen: Listen
     tokens: tuple[Token, ...] = ()
 
 
