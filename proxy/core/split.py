@@ -54,11 +54,12 @@ def shares(weights: Sequence[float]) -> tuple[float, ...]:
 class Draw:
     """Versions laid side by side on [0, 1), each as wide as its share, in the order of the file."""
 
-    __slots__ = ("bounds", "indices")
+    __slots__ = ("bounds", "indices", "shares")
 
     def __init__(self, weights: Sequence[float]) -> None:
+        self.shares = shares(weights)
         positive = tuple(index for index, weight in enumerate(weights) if weight > 0)
-        cumulative = tuple(accumulate(shares(weights)[index] for index in positive))
+        cumulative = tuple(accumulate(self.shares[index] for index in positive))
         self.indices = positive
         self.bounds = cumulative[:-1]      # the last bound is 1 by definition, whatever rounding makes of it
 
@@ -78,7 +79,7 @@ class Draw:
 class Race:
     """Weighted rendezvous hashing of keys over the versions of one route."""
 
-    __slots__ = ("_hash", "_racers", "pick")
+    __slots__ = ("_factors", "_hash", "_racers", "pick")
 
     pick: Callable[[bytes], int]
     """The index of the version that a key belongs to; keys are bytes of any length."""
@@ -87,9 +88,10 @@ class Race:
         # The salt is hashed first, so that it may have any length; keyed BLAKE2 is a PRF (RFC 7693 §2.9), so digests
         # under two salts have nothing to do with each other.
         self._hash = blake2b(digest_size=_BITS // 8, key=_digest(b"turnout salt", salt))
-        racers = zip(map(_factor, names), weights, range(len(names)), names, strict=True)
+        self._factors = tuple(map(_factor, names))
         # In the order of names: should two times ever be equal, the order in the file has no say.
-        self._racers = tuple(r[:3] for r in sorted((r for r in racers if r[1] > 0), key=lambda r: r[3]))
+        places = sorted((place for place, weight in enumerate(weights) if weight > 0), key=names.__getitem__)
+        self._racers: tuple[Racer, ...] = tuple((self._factors[place], weights[place], place) for place in places)
         if len(self._racers) == 1:
             self.pick = self._pick_sole
         elif len(self._racers) == 2:
@@ -97,19 +99,16 @@ class Race:
         else:
             self.pick = self._pick_any
 
-    @property
-    def decided(self) -> bool:
-        """Whether one version wins whatever the key is, since no other has a positive weight."""
-        return len(self._racers) == 1
-
     def position(self, key: bytes) -> float:
         """The key's place in [0, 1) for this route: the top 53 bits of its digest, the same whatever the weights."""
         return (self.digest(key) >> (_BITS - 53)) * 2.0**-53
 
-    def times(self, key: bytes) -> dict[int, float]:
-        """Each version's time in the race for a key, by index, without those of weight 0. The shortest wins."""
+    def costs(self, key: bytes) -> tuple[float, ...]:
+        """What the way to a key costs each version, in their order: the lowest cost / weight wins. Weights aside, it is
+        exponentially distributed with mean 1.
+        """
         digest = self.digest(key)
-        return {index: -_speed(digest, factor, weight) for factor, weight, index in self._racers}
+        return tuple(-_speed(digest, factor, 1.0) for factor in self._factors)
 
     def digest(self, key: bytes) -> int:
         """The keyed 128-bit hash of a key, that all else is made of."""

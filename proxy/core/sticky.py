@@ -84,9 +84,11 @@ class ByIssuedKey:
 
     def choose(self, request: RequestView, chance: Chance, /) -> Choice:
         """The version of the client's key, or of a new one that goes out with the response."""
-        key = self.recognise(request)
-        if key is not None:
-            return self._choices[self._pick(key)]
+        header = request.header(b"cookie")         # `recognise` written out: this is every request's path
+        if header is not None:
+            found = find_cookie(header, self._pair)
+            if found is not None and len(found) == KEY_LENGTH and found.isalnum():
+                return self._choices[self._pick(found)]
         key = chance.fresh_key()
         chosen = self._choices[self._pick(key)]
         return Choice(chosen.index, chosen.version, "sticky", self._before + key + self._after)
