@@ -34,6 +34,19 @@ class Kind:
         return dict(self.schema)
 
 
+@dataclass(frozen=True, slots=True)
+class OneOrMore:
+    """Metadata of a list: a single item may stand without its brackets."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: value if isinstance(value, (list, tuple)) else [value], handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
+        several = handler(core)
+        return {"anyOf": [several["items"], several]}
+
+
 def _pattern(pattern: str) -> Schema:
     return {"type": "string", "pattern": rf"^(?:{pattern})$|{_VARIABLE}"}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from proxy.core.listen import Listen
 from proxy.core.route import Server, Sticky
@@ -39,10 +39,6 @@ class Section(BaseModel):
 def keys_of(section: type[BaseModel]) -> dict[str, str]:
     """The keys of a section as they stand in the file → the attribute that holds them."""
     return {info.alias or name: name for name, info in section.model_fields.items()}
-
-
-def _one_or_list(value: Any) -> Any:
-    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def _entry(default: Any, shown: Any, description: str, **more: Any) -> Any:
@@ -157,6 +153,8 @@ class MatchSection(Section):
 class StickySection(Section):
     """How a client is recognised, so that it stays with its version."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["by"]}, {"required": ["app_cookie"]}]})
+
     by: Annotated[str | None, fields.choice("cookie", "header", "address", "app_cookie")] = _entry(
         None, None, "`cookie` (Turnout issues it), `header` or `address`; left out when `app_cookie` is given.")
     name: Annotated[str | None, fields.COOKIE] = _entry(
@@ -210,8 +208,8 @@ class RouteSection(Section):
 class FileSection(Section):
     """The configuration of Turnout: which traffic goes to which version of a service."""
 
-    listen: Annotated[list[Annotated[Listen, fields.LISTEN]], BeforeValidator(_one_or_list)] = Field(
-        default=[Listen("127.0.0.1", 8080)], min_length=1, description="Where clients connect: one address or a list.",
+    listen: Annotated[list[Annotated[Listen, fields.LISTEN]], Field(min_length=1), fields.OneOrMore()] = Field(
+        default=[Listen("127.0.0.1", 8080)], description="Where clients connect: one address or a list.",
         json_schema_extra={"default": "127.0.0.1:8080"}, examples=["0.0.0.0:80", ["127.0.0.1:8080", "[::1]:8080"]])
     workers: Annotated[int | None, fields.WORKERS] = _entry(
         None, "auto", "Worker processes; `auto`: one per CPU that this process may use.")
