@@ -1,0 +1,217 @@
+"""The supervisor: N workers on one snapshot, replaced when they die, changed together, ended in order.
+
+Invariant: a change is reported as applied only when no worker serves by an older snapshot: each one has acknowledged,
+or is dead, and its successor starts with the new one. Every worker has one slot, every slot one task; a watch ends
+workers that fell silent. Nothing here knows how a request is forwarded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxy.clock import Clock, monotonic
+from proxy.controlplane.errors import StartError
+from proxy.controlplane.lifecycle import State
+from proxy.controlplane.listeners import Listeners
+from proxy.controlplane.process import WORKER_COMMAND
+from proxy.controlplane.slot import Crew, Slot
+from proxy.core.snapshot import Snapshot
+from proxy.ipc.messages import Stats
+from proxy.telemetry.fold import Fold
+
+_WATCH_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the supervisor waits, in seconds, before it takes a worker for lost and replaces it."""
+
+    start_s: float = 30.0     # process started → first snapshot applied; a loaded host takes seconds
+    ack_s: float = 5.0        # snapshot sent → acknowledged; a worker needs milliseconds
+    silence_s: float = 10.0   # between two messages; a worker reports several times a second
+    grace_s: float = 2.0      # after the drain deadline, for the worker to cut, report and leave
+    early_deaths: int = 3     # in a row in one slot before anything served: then starting has failed
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What `Supervisor.apply` reached: `workers` of `of` acknowledged in time, the `replaced` ones were ended."""
+
+    revision: int
+    workers: int
+    of: int
+    replaced: tuple[int, ...]
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How the workers left: connections `cut` at the deadline, and workers that had to be `killed`."""
+
+    cut: int
+    killed: int
+
+
+class Supervisor:
+    """Owner of the workers. `listeners` are its own from here on: `stop` closes them."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        listeners: Listeners,
+        workers: int,
+        *,
+        worker_command: Sequence[str] = WORKER_COMMAND,
+        patience: Patience = Patience(),
+        clock: Clock = monotonic,
+    ) -> None:
+        self.snapshot = snapshot
+        self.fold = Fold()
+        self.listeners = listeners
+        self._patience = patience
+        self._clock = clock
+        self._started_at = clock()
+        self._outcome: asyncio.Future[None] | None = None
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watch: asyncio.Task[None] | None = None
+        crew = Crew(
+            worker_command, workers, clock, itertools.count(1),
+            lambda: self.snapshot, self._on_stats, self.fold.forget, self._on_change,
+        )
+        self.slots = tuple(Slot(index, listeners.sockets_of(index), crew) for index in range(workers))
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since the supervisor was made."""
+        return self._clock() - self._started_at
+
+    @property
+    def restarts(self) -> int:
+        """How many workers were replaced."""
+        return sum(slot.restarts for slot in self.slots)
+
+    @property
+    def ready(self) -> bool:
+        """Whether connections are answered: all workers have served once, and one of them does now."""
+        serving = any(slot.state is State.SERVING for slot in self.slots)
+        return self._served and serving and not self._stopping
+
+    @property
+    def _served(self) -> bool:
+        outcome = self._outcome
+        return outcome is not None and outcome.done() and outcome.exception() is None
+
+    def shortcomings(self) -> list[str]:
+        """Say what keeps the workers from being complete, one sentence per cause; empty when nothing does."""
+        if self._stopping:
+            return ["Turnout is draining"]
+        reasons = []
+        for slot in self.slots:
+            process = slot.process
+            if process is None:
+                reasons.append(f"worker {slot.index} is being replaced: {slot.last_end or 'it was not started yet'}")
+            elif process.state is State.STARTING:
+                reasons.append(f"worker {slot.index} is starting")
+            elif process.revision < self.snapshot.revision:
+                reasons.append(f"worker {slot.index} serves by revision {process.revision} still")
+        return reasons
+
+    async def start(self) -> None:
+        """Start the workers and wait until every one serves. Raises StartError when they cannot; `stop` is due then."""
+        self._outcome = asyncio.get_running_loop().create_future()
+        for slot in self.slots:
+            self._tasks.append(asyncio.create_task(slot.run(), name=f"worker-{slot.index}"))
+        self._watch = asyncio.create_task(self._watch_workers(), name="worker-watch")
+        await self._outcome
+
+    async def apply(self, snapshot: Snapshot) -> Change:
+        """Bring the snapshot to every worker; returns when no worker serves by an older one.
+
+        Its revision must be above the present one. A worker that does not acknowledge within `ack_s` is ended.
+        """
+        if snapshot.revision <= self.snapshot.revision:
+            raise ValueError(f"revision {snapshot.revision} does not follow on {self.snapshot.revision}")
+        began = self._clock()
+        self.snapshot = snapshot
+        processes = [slot.process for slot in self.slots if slot.process is not None]
+        for process in processes:
+            process.apply(snapshot)
+        acknowledged = await asyncio.gather(
+            *(process.applied(snapshot.revision, self._patience.ack_s) for process in processes)
+        )
+        late = [process for process, done in zip(processes, acknowledged, strict=True) if not done]
+        for process in late:
+            process.kill(f"it did not apply revision {snapshot.revision} in time")
+        await asyncio.gather(*(process.gone() for process in late))
+        return Change(
+            revision=snapshot.revision,
+            workers=sum(acknowledged),
+            of=len(self.slots),
+            replaced=tuple(process.index for process in late),
+            took_s=self._clock() - began,
+        )
+
+    async def stop(self, within_s: float) -> Stopped:
+        """Drain every worker, at most `within_s` seconds and a grace, then end those that are left.
+
+        The supervisor's sockets are closed first and the workers close theirs when they are told to drain: from then on
+        new connections are refused, instead of waiting for nobody.
+        """
+        self._stopping = True
+        if self._watch is not None:
+            self._watch.cancel()
+        self.listeners.close()
+        for slot in self.slots:
+            slot.stop(within_s)
+        killed = 0
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=within_s + self._patience.grace_s)
+            killed = self.cut("it did not leave in time") if left else 0
+            await asyncio.gather(*self._tasks)
+        return Stopped(cut=sum(slot.cut for slot in self.slots), killed=killed)
+
+    def cut(self, reason: str) -> int:
+        """End every worker now; returns how many there were. `stop`, when it is under way, returns soon after."""
+        living = [slot for slot in self.slots if slot.process is not None]
+        for slot in living:
+            slot.kill(reason)
+        return len(living)
+
+    def _on_stats(self, life: int, stats: Stats) -> None:
+        self.fold.add(life, stats.counters, stats.gauges, stats.histograms)
+
+    def _on_change(self) -> None:
+        outcome = self._outcome
+        if outcome is None or outcome.done():
+            return
+        if all(slot.state is State.SERVING for slot in self.slots):
+            outcome.set_result(None)
+        for slot in self.slots:
+            if slot.early_deaths >= self._patience.early_deaths and not outcome.done():
+                outcome.set_exception(
+                    StartError(f"worker {slot.index} does not start: {slot.last_end}; its own output is above")
+                )
+
+    async def _watch_workers(self) -> None:
+        """End workers that are alive and say nothing (stopped, or caught in a loop)."""
+        looked_at = self._clock()
+        while True:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            now = self._clock()
+            # After a pause of the supervisor itself, what the workers said meanwhile is still unread.
+            if now - looked_at < 3 * _WATCH_EVERY_S:
+                self._end_silent(now)
+            looked_at = now
+
+    def _end_silent(self, now: float) -> None:
+        for slot in self.slots:
+            if slot.process is None:
+                continue
+            starting = slot.process.state is State.STARTING
+            allowed_s = self._patience.start_s if starting else self._patience.silence_s
+            if now - slot.process.heard_at > allowed_s:
+                slot.kill(f"it said nothing for {allowed_s:g} s")
