@@ -76,6 +76,12 @@ def _forwarded(request: Request, hop: Hop) -> list[bytes]:
             for line in (b"X-Forwarded-%b: %b\r\n" % (name, value),)]
 
 
+def with_host(head: bytes, authority: bytes) -> bytes:
+    """The head of a request that named no host (HTTP/1.0), fit for HTTP/1.1."""
+    line, rest = head.split(b"\r\n", 1)
+    return b"%b\r\nHost: %b\r\n%b" % (line, authority, rest)
+
+
 def response_head(response: Response, *, keep_alive: bool, to_minor: int, chunked: bool, set_cookie: bytes | None) -> bytes:
     """The head for the client. Edits `response.parts`.
 

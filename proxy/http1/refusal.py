@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from proxy.errors import Refusal
 
@@ -14,6 +15,14 @@ _REASONS = {
 }
 
 RETRY_AFTER_S = 1
+
+_ACCEPT = re.compile(rb"\nAccept:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+
+def accept_of(head: bytes) -> bytes:
+    """The first Accept field of a request head, whole or not: a refusal is no place to be particular."""
+    matched = _ACCEPT.search(head)
+    return matched[1] if matched else b""
 
 
 def render(refusal: Refusal, detail: str, *, accept: bytes = b"", request_id: bytes = b"", keep_alive: bool,

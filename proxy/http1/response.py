@@ -19,6 +19,7 @@ UNTIL_CLOSE = -2
 
 _LENGTH = re.compile(rb"[0-9]{1,19}\r")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9][ \r]")
+_BEGINNING = b"HTTP/1."
 _KEEP_ALIVE = frozenset({b"keep-alive\r", b"Keep-Alive\r"})
 
 
@@ -67,7 +68,7 @@ class ResponseParser:
     def parse(self, head: bytes, method: bytes) -> Response:
         """Read one whole head that answers a request with this method. Raises RefusedError."""
         if len(head) > self._head:
-            raise self.oversized()
+            self.check_begun(head)
         try:
             httptools.HttpResponseParser(self).feed_data(head)
         except httptools.HttpParserUpgrade:
@@ -91,9 +92,12 @@ class ResponseParser:
             self._interpret(response, method, head)
         return response
 
-    def oversized(self) -> RefusedError:
-        """The refusal for a head, complete or not, that is larger than allowed."""
-        return RefusedError(BAD_GATEWAY, f"the head of the server's answer is larger than {self._head} bytes")
+    def check_begun(self, data: bytes) -> None:
+        """Look at a head that is not complete. Raises RefusedError when it can no longer become one."""
+        if len(data) > self._head:
+            raise RefusedError(BAD_GATEWAY, f"the head of the server's answer is larger than {self._head} bytes")
+        if not _BEGINNING.startswith(data[:7]):
+            raise RefusedError(BAD_GATEWAY, "the server's answer does not begin with an HTTP/1.1 status line")
 
     def _learn(self, names: tuple[bytes, ...]) -> ResponseShape:
         shape = ResponseShape(names)

@@ -1,0 +1,318 @@
+"""One client connection: heads in, one exchange at a time, in the order the requests came.
+
+Memory is bounded by construction: a partial head by `limits.head`, what a client sends ahead of its turn by
+`limits.buffer`, beyond which it is not read from. Time is bounded by `deadline`, which the worker's sweep compares.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import struct
+from typing import TYPE_CHECKING, cast
+
+from proxy.dataplane.exchange import Exchange
+from proxy.dataplane.reading import AHEAD_OF_TURN, NOT_CONNECTED, SERVER_FULL
+from proxy.errors import BAD_REQUEST, REQUEST_TIMEOUT, RefusedError
+from proxy.http1.forward import Hop
+from proxy.http1.refusal import accept_of, render
+from proxy.http1.request import END_OF_HEAD, Request
+
+if TYPE_CHECKING:
+    from proxy.dataplane.site import Site
+    from proxy.dataplane.tunnel import Tunnel
+    from proxy.dataplane.worker import Worker
+
+NEVER = float("inf")
+LINGER_S = 5.0
+"""How long a closed connection is still read from, so that the last answer is not destroyed by a reset (RFC 9112 §9.6)."""
+LINGER_BYTES = 8 * 1024 * 1024
+
+_CRLF = b"\r\n"
+_TLS_HANDSHAKE = 0x16
+_RESET = struct.pack("ii", 1, 0)
+
+
+class ClientConnection(asyncio.Protocol):
+    """See the module."""
+
+    __slots__ = ("_held", "_linger_left", "buffer", "deadline", "drained", "exchange", "half_closed", "hop",
+                 "last_one", "site", "transport", "worker", "write_paused")
+
+    transport: asyncio.Transport
+    hop: Hop
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.site: Site | None = None
+        self.exchange: Exchange | Tunnel | None = None
+        self.buffer = b""
+        self.deadline = NEVER
+        self.half_closed = False
+        self.write_paused = False
+        self.last_one = False
+        self._held = 0
+        self._linger_left = -1
+
+    # ---- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Join the worker's connections and wait for a head."""
+        self.transport = cast(asyncio.Transport, transport)
+        worker = self.worker
+        worker.admit(self)
+        self._meet(worker.site)
+        self.deadline = worker.now + worker.site.timeouts.keepalive
+
+    def data_received(self, data: bytes) -> None:
+        """A head, a body, or what comes ahead of its turn."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.client_data(data)
+        elif self._linger_left >= 0:
+            self._linger_left -= len(data)
+            if self._linger_left < 0:
+                self.transport.abort()
+        elif self.write_paused:
+            self.ahead(data)  # the last answer has not left yet: nothing is added to it
+        else:
+            if self.buffer:
+                data = self.buffer + data
+                self.buffer = b""
+            self._next_request(data)
+
+    def eof_received(self) -> bool:
+        """The client has said all it will. It may still be reading: what it asked for is answered."""
+        self.half_closed = True
+        if self.exchange is not None:
+            return self.exchange.client_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: so is what it asked for."""
+        self.worker.dismiss(self)
+        exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            exchange.client_lost()
+        self.deadline = NEVER
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the server answers."""
+        self.write_paused = True
+        if self.exchange is not None:
+            self.exchange.client_full()
+
+    def resume_writing(self) -> None:
+        """The client caught up; what waited for that goes on."""
+        self.write_paused = False
+        if self.exchange is not None:
+            self.exchange.client_drained()
+        elif self.buffer:
+            self.resume()
+        elif self._held:
+            self.release(AHEAD_OF_TURN)
+
+    # ---- requests
+
+    def _meet(self, site: Site) -> None:
+        """Work out what this connection adds to its requests under a site it has not seen yet."""
+        self.site = site
+        peer = self.transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else ""
+        self.hop = Hop(address, trusted=site.trusts(address))
+
+    def _next_request(self, data: bytes) -> None:
+        end = data.find(END_OF_HEAD)
+        if end <= 0 or data[0] < 0x41:
+            self._begin_head(data, end)
+            return
+        end += 4
+        worker = self.worker
+        site = worker.site  # the one read of invariant 1
+        if self.site is not site:
+            self._meet(site)
+        head = data if end == len(data) else data[:end]
+        try:
+            request = site.requests.parse(head)
+        except RefusedError as error:
+            self.refuse(error, head)
+            return
+        request.client = self.hop.peer if not self.hop.trusted else _client_address(request, self.hop.peer, site)
+        exchange = self.exchange = Exchange(self, request, site)
+        exchange.begin()
+        if end != len(data):
+            self._hand_on(exchange, data[end:])
+
+    def _hand_on(self, exchange: Exchange, rest: bytes) -> None:
+        """What came with a head belongs to its exchange, unless that ended at once."""
+        if self.exchange is exchange:
+            exchange.client_data(rest)
+        elif self._linger_left < 0 and not self.transport.is_closing():
+            self.ahead(rest)
+            self.worker.loop.call_soon(self.resume)
+
+    def _begin_head(self, data: bytes, end: int) -> None:
+        """The head is not complete, or does not begin like one."""
+        if data.startswith(_CRLF):
+            # RFC 9112 §2.2: one empty line before a request is ignored; some senders add it after a body.
+            data = data[2:]
+            if data and not data.startswith(_CRLF):
+                self._next_request(data)
+                return
+        if not data:
+            return
+        if data[0] < 0x41 and data != b"\r":
+            detail = ("this is a TLS handshake; plain HTTP is spoken here" if data[0] == _TLS_HANDSHAKE
+                      else "the request does not begin with a method")
+            self.refuse(RefusedError(BAD_REQUEST, detail))
+            return
+        limits = self.worker.site.limits
+        if len(data) > limits.head or (len(data) > limits.request_line and _CRLF not in data):
+            self.refuse(self.worker.site.requests.oversized(data), data)
+            return
+        self.buffer = data
+        # A head must be complete some time after its first byte, however it drips.
+        self.deadline = min(self.deadline, self.worker.now + self.worker.site.timeouts.request_head)
+
+    def resume(self) -> None:
+        """Go on with what came ahead of its turn."""
+        data, self.buffer = self.buffer, b""
+        self.release(AHEAD_OF_TURN)
+        if data and self.exchange is None and self._linger_left < 0 and not self.transport.is_closing():
+            self._next_request(data)
+        elif data:
+            self.buffer = data
+        if self.half_closed and self.exchange is None:
+            self.transport.close()
+
+    def ahead(self, data: bytes) -> None:
+        """Keep what a client sends before its turn, up to the limit; beyond that it is not read from."""
+        self.buffer = self.buffer + data if self.buffer else data
+        if len(self.buffer) > self.worker.site.limits.buffer:
+            self.hold(AHEAD_OF_TURN)
+
+    def take_ahead(self) -> bytes:
+        """What came ahead of its turn, for whoever takes over the connection; it is read from again."""
+        data, self.buffer = self.buffer, b""
+        self.release(AHEAD_OF_TURN)
+        return data
+
+    def done(self, now: float, *, keep_alive: bool) -> None:
+        """The exchange has ended and its answer is written: wait for the next request, or leave."""
+        self.exchange = None
+        if not keep_alive or self.last_one:
+            self.leave()
+            return
+        self.deadline = now + self.site.timeouts.keepalive  # type: ignore[union-attr]
+        if self._held:
+            self._held &= AHEAD_OF_TURN
+            if not self._held:
+                self.transport.resume_reading()
+        if self.buffer:
+            if not self.write_paused:
+                self.worker.loop.call_soon(self.resume)
+        elif self.half_closed:
+            self.transport.close()
+
+    # ---- reading
+
+    def hold(self, reason: int) -> None:
+        """Stop reading from the client, for a reason of its own."""
+        if not self._held and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._held |= reason
+
+    def release(self, reason: int) -> None:
+        """This reason is over; reading goes on when it was the last."""
+        if self._held & reason:
+            self._held &= ~reason
+            if not self._held and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    @property
+    def held_by_server(self) -> bool:
+        """Whether the client is not read from because the server does not keep up."""
+        return bool(self._held & (SERVER_FULL | NOT_CONNECTED))
+
+    # ---- endings
+
+    def refuse(self, error: RefusedError, head: bytes = b"") -> None:
+        """Answer a request that never became one, and leave: what follows cannot be trusted to be a request."""
+        self.worker.counters.refused(error.refusal.slug)
+        self.transport.write(render(error.refusal, error.detail, accept=accept_of(head), keep_alive=False,
+                                    with_body=not head.startswith(b"HEAD ")))
+        self.buffer = b""
+        self.linger()
+
+    def leave(self) -> None:
+        """Close after the last answer; a client that is still sending gets the time to read it."""
+        if self.half_closed or not (self.buffer or self._held):
+            self.buffer = b""
+            self.transport.close()
+        else:
+            self.buffer = b""
+            self.linger()
+
+    def linger(self) -> None:
+        """Say that nothing more will come, and read what still does, so that no reset overtakes the answer."""
+        self.exchange = None
+        if self.half_closed or self.transport.is_closing():
+            self.transport.close()
+            return
+        self._linger_left = LINGER_BYTES
+        self.deadline = self.worker.now + LINGER_S
+        if self._held:
+            self._held = 0
+            self.transport.resume_reading()
+        self.transport.write_eof()
+
+    def cut(self, *, unframed: bool = False) -> None:
+        """End the connection so that nobody takes what was sent for the whole answer.
+
+        `unframed`: only the end of the connection ends this body, so it must not be an orderly one.
+        """
+        self.exchange = None
+        if unframed:
+            sock = self.transport.get_extra_info("socket")
+            if sock is not None and sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.transport.abort()
+        else:
+            self.transport.close()
+            self.deadline = self.worker.now + LINGER_S
+
+    def on_deadline(self) -> None:
+        """The deadline has passed; what that means depends on what was waited for."""
+        self.deadline = NEVER
+        if self.exchange is not None:
+            self.exchange.on_deadline()
+        elif self._linger_left >= 0 or self.transport.is_closing() or self.half_closed:
+            self.transport.abort()
+        elif self.buffer:
+            self.refuse(RefusedError(REQUEST_TIMEOUT, "the request head did not arrive in time"), self.buffer)
+        else:
+            self.transport.close()
+
+    def drain(self, quiet_by: float) -> None:
+        """Take no request after the one that is under way; an idle connection has until `quiet_by`."""
+        self.last_one = True
+        if self.exchange is None and self._linger_left < 0:
+            self.deadline = min(self.deadline, quiet_by)
+
+
+def _client_address(request: Request, peer: str, site: Site) -> str:
+    """Whom a trusted proxy speaks for: the last address in X-Forwarded-For that is not one of our own proxies."""
+    chain = (request.header(b"x-forwarded-for") or b"").decode("latin-1").split(",")
+    address = peer
+    for hop in reversed(chain):
+        candidate = hop.strip()
+        try:
+            ipaddress.ip_address(candidate)
+        except ValueError:
+            break
+        address = candidate
+        if not site.trusts(candidate):
+            break
+    return address

@@ -1,0 +1,102 @@
+"""A listening socket that can stop accepting without losing what queues on it.
+
+The kernel queues connections as long as somebody holds the socket, and the supervisor holds it, too: to stop watching
+it is a pause and not an end. That also makes running out of descriptors harmless: what cannot be accepted waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+
+ACCEPTED_AT_ONCE = 64
+"""Per turn of the loop, so that a flood of connects leaves room for those that are there."""
+PAUSE_S = 0.1
+"""How long to wait for descriptors before trying again: no spinning, and nobody waits long."""
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Listener:
+    """One listening socket of a worker."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket,
+                 factory: Callable[[], asyncio.Protocol]) -> None:
+        sock.setblocking(False)
+        self._loop = loop
+        self._sock = sock
+        self._factory = factory
+        self._open = False
+        self._exhausted: asyncio.TimerHandle | None = None
+        self._joining: set[asyncio.Task[object]] = set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether connections are being accepted, or will be as soon as there are descriptors for them."""
+        return self._open
+
+    def open(self) -> None:
+        """Accept from now on."""
+        if not self._open:
+            self._open = True
+            self._loop.add_reader(self._sock, self._accept)
+
+    def close(self) -> None:
+        """Leave further connections in the queue."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._sock)
+            if self._exhausted is not None:
+                self._exhausted.cancel()
+                self._exhausted = None
+
+    def accept_waiting(self) -> None:
+        """Accept what is in the queue now, however much."""
+        while self._open and self._accept_some():
+            pass
+
+    def shut(self) -> None:
+        """Let go of the socket."""
+        self.close()
+        self._sock.close()
+        for task in self._joining:
+            task.cancel()
+
+    def _accept(self) -> None:
+        self._accept_some()
+
+    def _accept_some(self) -> bool:
+        """Accept a handful; returns whether there may be more."""
+        for _ in range(ACCEPTED_AT_ONCE):
+            if not self._open:
+                return False
+            try:
+                connection, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return False
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._loop.remove_reader(self._sock)
+                self._exhausted = self._loop.call_later(PAUSE_S, self._try_again)
+                return False
+            connection.setblocking(False)
+            task: asyncio.Task[object] = self._loop.create_task(self._join(connection), name="accept")
+            self._joining.add(task)
+            task.add_done_callback(self._joining.discard)
+        return True
+
+    async def _join(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._factory, connection)
+        except OSError:
+            connection.close()  # it was reset before anybody spoke
+
+    def _try_again(self) -> None:
+        self._exhausted = None
+        if self._open:
+            self._loop.add_reader(self._sock, self._accept)

@@ -1,0 +1,174 @@
+"""Connections to servers: made, lent to one exchange at a time, taken back, closed when idle too long.
+
+Invariant: a connection in `idle` has no exchange, owes nobody an answer, and has nothing unread. What arrives on one
+ends it: a server that speaks out of turn would shift every later answer by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, cast
+
+from proxy.core.route import Server
+from proxy.dataplane.names import Name
+from proxy.errors import CONNECT_FAILED, CONNECT_TIMEOUT, RefusedError
+
+if TYPE_CHECKING:
+    from proxy.dataplane.exchange import Exchange
+    from proxy.dataplane.tunnel import Tunnel
+
+
+class ServerConnection(asyncio.Protocol):
+    """One connection to a server. `used`: it has carried an exchange before, so it may be stale."""
+
+    __slots__ = ("address", "exchange", "idle_until", "outdated", "pool", "transport", "used")
+
+    transport: asyncio.Transport
+
+    def __init__(self, pool: ServerPool, address: str) -> None:
+        self.pool = pool
+        self.address = address
+        self.exchange: Exchange | Tunnel | None = None
+        self.used = False
+        self.outdated = False
+        self.idle_until = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.pool.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what the server says; without an exchange it has nothing to say."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.server_data(data)
+        else:
+            self.transport.abort()
+
+    def eof_received(self) -> bool:
+        """Keep our side open only where half-closing means something: in a tunnel."""
+        return self.exchange is not None and self.exchange.server_eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave the pool, and tell the exchange."""
+        self.pool.forget(self)
+        exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            exchange.server_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The server reads more slowly than the client sends."""
+        if self.exchange is not None:
+            self.exchange.server_full()
+
+    def resume_writing(self) -> None:
+        """The server caught up."""
+        if self.exchange is not None:
+            self.exchange.server_drained()
+
+    def seems_stale(self) -> bool:
+        """Whether the server has closed, or said something, that the loop has not told us yet.
+
+        Asked before a request that may not be repeated is risked on a connection that was idle.
+        """
+        waiting = select.poll()
+        waiting.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP)
+        return bool(waiting.poll(0))
+
+
+class ServerPool:
+    """All connections of a worker to one server."""
+
+    __slots__ = ("_name", "_seen_addresses", "connections", "idle", "label", "retired", "server")
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.label = server.address
+        self.idle: dict[ServerConnection, None] = {}
+        """In the order of their return: the last is taken first, so that the others may grow old and go."""
+        self.connections: set[ServerConnection] = set()
+        self.retired = False
+        self._name = None if server.unix_path else Name(server.host, server.port)
+        self._seen_addresses: tuple[str, ...] = ()
+
+    @property
+    def authority(self) -> bytes:
+        """What stands in Host when the client named none (HTTP/1.0)."""
+        if self.server.unix_path is not None:
+            return b"localhost"
+        return self.server.address.removeprefix("http://").encode("idna" if not self.server.host.isascii() else "ascii")
+
+    def give_back(self, connection: ServerConnection, idle_until: float) -> None:
+        """Take back a connection that is clean and still open."""
+        connection.exchange = None
+        if self.retired or connection.outdated:
+            connection.transport.close()
+            return
+        connection.used = True
+        connection.idle_until = idle_until
+        self.idle[connection] = None
+
+    def forget(self, connection: ServerConnection) -> None:
+        """Drop a connection that is gone."""
+        self.connections.discard(connection)
+        self.idle.pop(connection, None)
+
+    async def connect(self, within_s: float) -> ServerConnection:
+        """Open a connection. Raises RefusedError when it fails or takes longer than `within_s` seconds."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._connect()
+        except TimeoutError:
+            raise RefusedError(CONNECT_TIMEOUT, f"{self.label} did not accept within {within_s:g} s") from None
+        except OSError as error:
+            raise RefusedError(CONNECT_FAILED, f"{self.label}: {error.strerror or error}") from None
+
+    async def _connect(self) -> ServerConnection:
+        loop = asyncio.get_running_loop()
+        if self._name is None:
+            path = cast(str, self.server.unix_path)
+            _, connection = await loop.create_unix_connection(lambda: ServerConnection(self, path), path)
+            return connection
+        failure: OSError | None = None
+        for address in await self._name.wait():
+            try:
+                _, connection = await loop.create_connection(
+                    lambda address=address: ServerConnection(self, address),  # type: ignore[misc]
+                    address, self.server.port)
+            except OSError as error:
+                failure = error
+            else:
+                return connection
+        raise failure or OSError("no address")
+
+    def sweep(self, now: float) -> None:
+        """Close what was idle too long, and what leads to an address that the name no longer has."""
+        for connection in list(self.idle):
+            if connection.idle_until > now:
+                break
+            self._close_idle(connection)
+        if self._name is None:
+            return
+        self._name.refresh(now)
+        if self._name.addresses != self._seen_addresses:
+            self._seen_addresses = self._name.addresses
+            for connection in list(self.connections):
+                if connection.address not in self._seen_addresses:
+                    connection.outdated = True
+                    if connection in self.idle:
+                        self._close_idle(connection)
+
+    def retire(self) -> None:
+        """No new exchange comes here: idle connections close now, lent ones when they return."""
+        self.retired = True
+        for connection in list(self.idle):
+            self._close_idle(connection)
+        if self._name is not None:
+            self._name.close()
+
+    def _close_idle(self, connection: ServerConnection) -> None:
+        self.idle.pop(connection, None)
+        connection.transport.close()

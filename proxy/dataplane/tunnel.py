@@ -1,0 +1,113 @@
+"""Two connections joined after a `101 Switching Protocols`: bytes both ways, until either side has had enough.
+
+A half-close travels through: some protocols end one direction first. Memory is bounded by pausing the faster side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.dataplane.reading import SERVER_FULL
+
+if TYPE_CHECKING:
+    from proxy.dataplane.client import ClientConnection
+    from proxy.dataplane.servers import ServerConnection
+    from proxy.dataplane.site import Site
+
+
+class Tunnel:
+    """Takes the place of an exchange on both connections. `release` is called once, when it has ended."""
+
+    __slots__ = ("_client_done", "_idle_s", "_release", "_server", "_server_done", "client")
+
+    def __init__(self, client: ClientConnection, server: ServerConnection, release: Callable[[], None],
+                 site: Site) -> None:
+        self.client = client
+        self._server: ServerConnection | None = server
+        self._release = release
+        self._idle_s = site.timeouts.tunnel_idle
+        self._client_done = self._server_done = False
+
+    def open(self, from_server: bytes) -> None:
+        """Take over both connections, with what each side has already sent beyond the heads."""
+        client, server = self.client, self._server
+        if server is None:
+            return
+        client.exchange = server.exchange = self
+        client.deadline = client.worker.now + self._idle_s
+        if from_server:
+            self.server_data(from_server)
+        data = client.take_ahead()
+        if data:
+            self.client_data(data)
+        if client.half_closed:
+            self.client_eof()
+
+    def client_data(self, data: bytes) -> None:
+        """Client → server."""
+        self.client.deadline = self.client.worker.now + self._idle_s
+        if self._server is not None:
+            self._server.transport.write(data)
+
+    def server_data(self, data: bytes) -> None:
+        """Server → client."""
+        self.client.deadline = self.client.worker.now + self._idle_s
+        self.client.transport.write(data)
+
+    def client_eof(self) -> bool:
+        """The client has said all it will; the server may go on."""
+        self._client_done = True
+        if self._server is not None:
+            self._server.transport.write_eof()
+        return not self._server_done
+
+    def server_eof(self) -> bool:
+        """The server has said all it will; the client may go on."""
+        self._server_done = True
+        self.client.transport.write_eof()
+        return not self._client_done
+
+    def client_lost(self) -> None:
+        """The client is gone, and so is the tunnel."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.exchange = None
+            if self._client_done:
+                server.transport.close()
+            else:
+                server.transport.abort()
+            self._release()
+
+    def server_lost(self, exc: Exception | None) -> None:
+        """The server is gone, and so is the tunnel."""
+        if self._server is not None:
+            self._server = None
+            self._release()
+        self.client.exchange = None
+        if exc is None:
+            self.client.leave()
+        else:
+            self.client.transport.abort()
+
+    def server_full(self) -> None:
+        """The server does not keep up."""
+        self.client.hold(SERVER_FULL)
+
+    def server_drained(self) -> None:
+        """The server caught up."""
+        self.client.release(SERVER_FULL)
+
+    def client_full(self) -> None:
+        """The client does not keep up."""
+        if self._server is not None:
+            self._server.transport.pause_reading()
+
+    def client_drained(self) -> None:
+        """The client caught up."""
+        if self._server is not None:
+            self._server.transport.resume_reading()
+
+    def on_deadline(self) -> None:
+        """Nobody has said anything for `timeouts.tunnel_idle`."""
+        self.client.transport.abort()

@@ -1,0 +1,190 @@
+"""The worker: one process, one loop, nothing but the data plane.
+
+It owns the listening sockets it was given, every connection, and the one `site` that requests read. Changing how it
+serves is `apply`: compile, then one assignment (invariant 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import socket
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from proxy.clock import Clock, monotonic
+from proxy.core.split import advance
+from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.listener import Listener
+from proxy.dataplane.servers import ServerPool
+from proxy.dataplane.site import Site
+from proxy.telemetry.counters import Counters
+
+if TYPE_CHECKING:
+    from proxy.core.router import CompiledRoute
+    from proxy.core.snapshot import Snapshot
+    from proxy.dataplane.exchange import Exchange
+    from proxy.http1.forward import Hop
+    from proxy.http1.request import Request
+
+SWEEP_S = 0.25
+QUIET_S = 1.0
+"""How long an idle connection stays open after draining began: a request that is already on its way is answered."""
+
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+
+
+class Dice:
+    """The worker's chance: smooth draws per route, and keys nobody can guess."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def draw(self, route: CompiledRoute, /) -> float:
+        """The next point of the route's sequence; its start differs from worker to worker."""
+        last = self._last.get(route.name)
+        drawn = self._last[route.name] = secrets.randbelow(1 << 32) / (1 << 32) if last is None else advance(last)
+        return drawn
+
+    def fresh_key(self) -> bytes:
+        """A key for a client that has none."""
+        return secrets.token_hex(12).encode("ascii")
+
+
+class Worker:
+    """See the module. `share`: the part of `limits.connections` that this worker may hold, one in `share`."""
+
+    def __init__(self, snapshot: Snapshot, *, workers: int = 1, clock: Clock = monotonic) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.clock = clock
+        self.now = clock()
+        """The time of the last sweep: exact enough for deadlines, and costs nothing to read."""
+        self.counters = Counters()
+        self.chance = Dice()
+        self.site = Site(snapshot, self.counters, ServerPool)
+        self.clients: set[ClientConnection] = set()
+        self.uploads: set[Exchange] = set()
+        self._workers = workers
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._id_prefix = secrets.token_hex(8).encode("ascii")
+        self._ids = 0
+        self._listeners: list[Listener] = []
+        self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+        self._emptied: asyncio.Future[None] | None = None
+
+    # ---- what it serves by
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Serve by this snapshot from the next request on."""
+        before = self.site
+        site = Site(snapshot, self.counters, ServerPool, before)
+        self.site = site
+        self.counters.retain((route.name, version) for route in site.router.routes for version in route.versions)
+        for server, pool in before.pools.items():
+            if server not in site.pools:
+                pool.retire()
+        self._regulate()
+
+    def request_id(self, request: Request, hop: Hop) -> bytes:
+        """The id that follows this request through every log: a trusted proxy's, else one of our own."""
+        if hop.trusted:
+            given = request.header(b"x-request-id")
+            if given is not None and _REQUEST_ID.fullmatch(given):
+                return given
+        self._ids += 1
+        return b"%b%016x" % (self._id_prefix, self._ids)
+
+    # ---- connections
+
+    def listen(self, sock: socket.socket) -> None:
+        """Accept connections from this listening socket. The worker owns its copy; whoever made it keeps it alive."""
+        listener = Listener(self.loop, sock, lambda: ClientConnection(self))
+        self._listeners.append(listener)
+        listener.open()
+
+    def admit(self, client: ClientConnection) -> None:
+        """A connection has been accepted."""
+        self.clients.add(client)
+        counters = self.counters
+        counters.accepted += 1
+        counters.connections += 1
+        if len(self.clients) >= self._most_clients:
+            self._regulate()
+
+    def dismiss(self, client: ClientConnection) -> None:
+        """A connection is gone."""
+        self.clients.discard(client)
+        self.counters.connections -= 1
+        if self._emptied is not None and not self.clients and not self._emptied.done():
+            self._emptied.set_result(None)
+
+    @property
+    def _most_clients(self) -> int:
+        return max(1, self.site.limits.connections // self._workers)
+
+    def _regulate(self) -> None:
+        """At the limit connections wait in the kernel's queue instead of being accepted and refused."""
+        full = len(self.clients) >= self._most_clients
+        for listener in self._listeners:
+            if full:
+                listener.close()
+            elif not listener.is_open and self._emptied is None:
+                listener.open()
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a task that the worker owns until it ends."""
+        task = self.loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # ---- time
+
+    def _sweep(self) -> None:
+        """Compare every deadline: one pass over a set costs less than a timer per request."""
+        now = self.clock()
+        self.counters.lag_s = max(0.0, now - self.now - SWEEP_S)
+        self.now = now
+        for client in [client for client in self.clients if client.deadline < now]:
+            client.on_deadline()
+        for exchange in list(self.uploads):
+            exchange.check_rate(now)
+        for pool in self.site.pools.values():
+            pool.sweep(now)
+        self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
+        self._regulate()
+        self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+
+    # ---- leaving
+
+    async def drain(self, within_s: float) -> int:
+        """Accept nothing new, finish what is under way, then leave. Returns how many connections had to be cut."""
+        self._emptied = self.loop.create_future()
+        for listener in self._listeners:
+            listener.accept_waiting()
+            listener.close()
+        quiet_by = self.clock() + min(QUIET_S, within_s / 2)
+        for client in list(self.clients):
+            client.drain(quiet_by)
+        cut = 0
+        if self.clients:
+            await asyncio.wait([self._emptied], timeout=within_s)
+            cut = len(self.clients)
+        self.close()
+        return cut
+
+    def close(self) -> None:
+        """End everything now."""
+        self._sweeping.cancel()
+        for listener in self._listeners:
+            listener.shut()
+        for client in list(self.clients):
+            client.transport.abort()
+        for pool in self.site.pools.values():
+            pool.retire()
+        for task in list(self._tasks):
+            task.cancel()
+
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
