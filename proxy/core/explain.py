@@ -137,7 +137,7 @@ def _tries(table: RouteTable | None, request: RequestView) -> Iterator[tuple[Com
 
 def _tried(route: CompiledRoute, failed: str | None) -> RouteTried:
     match = route.route.match
-    return RouteTried(route.name, match.host, match.path, None if failed is None else f"it is not so that {failed}")
+    return RouteTried(route.name, match.host, match.path, None if failed is None else f"asks for {failed}")
 
 
 def _overrides(route: CompiledRoute, request: RequestView) -> Iterator[OverrideSeen]:

@@ -27,7 +27,7 @@ class MethodIs:
 
     def __init__(self, methods: tuple[str, ...]) -> None:
         self._methods = frozenset(to_bytes(method) for method in methods)
-        self._text = f"the method is {' or '.join(methods)}"
+        self._text = f"method {' or '.join(methods)}"
 
     def holds(self, request: RequestView, /) -> bool:
         """Whether the request passes."""
@@ -44,7 +44,7 @@ class HeaderPresent:
 
     def __init__(self, name: str) -> None:
         self._name = to_bytes(name.lower())
-        self._text = f"the header {name} is present"
+        self._text = f"header {name}"
 
     def holds(self, request: RequestView, /) -> bool:
         """Whether the request passes."""
@@ -62,7 +62,7 @@ class HeaderEquals:
     def __init__(self, name: str, value: str) -> None:
         self._name = to_bytes(name.lower())
         self._value = to_bytes(value)
-        self._text = f"the header {name} equals {value!r}"
+        self._text = f"header {name} = {value!r}"
 
     def holds(self, request: RequestView, /) -> bool:
         """Whether the request passes."""

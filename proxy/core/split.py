@@ -24,7 +24,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import accumulate
-from math import log1p
+from math import fsum, log1p
 
 Racer = tuple[int, float, int]             # a version's factor, weight (> 0) and index
 
@@ -45,10 +45,9 @@ def advance(x: float) -> float:
 
 
 def shares(weights: Sequence[float]) -> tuple[float, ...]:
-    """Each weight divided by their sum. Weights are >= 0 and finite, at least one is positive."""
-    top = max(weights)                     # divided first, so that a sum of huge weights does not overflow
-    total = sum(weight / top for weight in weights)
-    return tuple(weight / top / total for weight in weights)
+    """Each weight divided by their sum. Weights are >= 0, at least one is positive, and their sum is finite."""
+    total = fsum(weights)
+    return tuple(weight / total for weight in weights)
 
 
 class Draw:
