@@ -6,16 +6,15 @@ Invariant: the peers that take part stand side by side, with the same service be
 from __future__ import annotations
 
 import contextlib
-import os
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks import origin, proc, verify
 from benchmarks.loads import client, requests
 from benchmarks.peers import Peer, Place
-from benchmarks.processes import Cores, Program, Programs, free_port, wait_until_it_answers
+from benchmarks.processes import Cores, Program, Programs, StartError, free_port, wait_until_it_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,12 @@ class Bench:
 
     programs: Programs
     cores: Cores
-    peers: Sequence[Peer]
     effort: Effort
     say: Callable[[str], None]
     service: origin.Origin
     descriptors: int
     configs: dict[str, str] = field(default_factory=dict)
-    peak_rps: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)
     _standing: list[Proxy] = field(default_factory=list)
 
     @property
@@ -102,11 +100,26 @@ class Bench:
             self.say(f"  ! {peer.title}: {flag}")
         return Proxy(peer, program, place, flags)
 
-    def standing(self) -> list[Proxy]:
-        """Every peer in its plain configuration, started when first asked for, up until `stop_standing`."""
+    def start_each(self, wanted: Iterable[tuple[Peer, Place]], check: bool = True) -> list[Proxy]:
+        """Start several side by side; one that does not come up is noted and left out."""
+        up = []
+        for peer, place in wanted:
+            try:
+                up.append(self.start(peer, place, check))
+            except StartError as error:
+                self.note(peer.name, str(error))
+        return up
+
+    def note(self, name: str, why: str) -> None:
+        """Remember and say why a figure of `name` is missing. No path of this machine goes into the results."""
+        why = why.replace(str(self.folder), "{work}")
+        self.notes.setdefault(name, []).append(why)
+        self.say(f"  ! {name}: {why}")
+
+    def standing(self, peers: Sequence[Peer]) -> list[Proxy]:
+        """`peers` in their plain configuration, started when first asked for, up until `stop_standing`."""
         if not self._standing:
-            for peer in self.peers:
-                self._standing.append(self.start(peer, self.place(peer, "plain")))
+            self._standing = self.start_each((peer, self.place(peer, "plain")) for peer in peers)
         return self._standing
 
     def stop_standing(self) -> None:
@@ -140,7 +153,3 @@ def raise_descriptor_limit() -> int:
 def as_record(run: Run) -> dict[str, object]:
     """A run as it stands in the results file."""
     return {**asdict(run), "flags": list(run.flags)}
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

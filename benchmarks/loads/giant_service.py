@@ -1,4 +1,4 @@
-"""A service with bodies of any size, never held: GET /down/SIZE streams one, POST /up/SECONDS reads one slowly at first.
+"""Bodies of any size, never held: GET /down/SIZE streams one, POST /up/SECONDS reads one, slowly at first.
 
 Run as a program: giant_service.py PORT. One thread per connection; it serves a handful.
 """
@@ -70,7 +70,7 @@ def answer(connection: socket.socket, body: bytes) -> None:
 
 def stream(connection: socket.socket, size: int) -> None:
     """Send `size` bytes."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % size)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Version: old\r\nContent-Length: %d\r\n\r\n" % size)
     for _ in range(size // len(PIECE)):
         connection.sendall(PIECE)
     connection.sendall(PIECE[:size % len(PIECE)])

@@ -1,0 +1,40 @@
+"""What is measured, in the order of a run. The first ones share proxies that stay up; the others start their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from benchmarks.bench import Bench, Run
+from benchmarks.peers import Peer
+from benchmarks.scenarios import throughput
+from benchmarks.scenarios.flat import MANY_ROUTES, MANY_SERVERS
+from benchmarks.scenarios.giant import Giant
+from benchmarks.scenarios.idle import Idle
+from benchmarks.scenarios.kill import Kill
+from benchmarks.scenarios.latency import Latency
+
+
+class Scenario(Protocol):
+    """One thing to measure. `together`: all peers in one call, in turn; otherwise a call for each."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def together(self) -> bool: ...
+
+    def takes(self, peer: Peer) -> bool:
+        """Whether it has anything to say about `peer`."""
+
+    def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
+        """Measure, yielding each run as soon as it is known."""
+
+
+STANDING: tuple[Scenario, ...] = (throughput.BROWSER, throughput.BODY_16K, throughput.BODY_1M, throughput.UPLOAD_1M,
+                                  throughput.CONNECTIONS, Latency())
+OWN: tuple[Scenario, ...] = (MANY_ROUTES, MANY_SERVERS, Idle(), Giant(), Kill())
+SCENARIOS = STANDING + OWN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,14 +22,18 @@ class Flat:
     name: Literal["routes", "servers"]
     title: str
     many: int
+    together: bool = False
 
-    def run(self, bench: Bench) -> Iterator[Run]:
+    def takes(self, peer: Peer) -> bool:
+        return bool(getattr(peer, self.name))
+
+    def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields a run per case (`1`, `many`), peer and round; only peers that take part."""
-        for peer in (peer for peer in bench.peers if getattr(peer, self.name)):
+        for peer in peers:
             with contextlib.ExitStack() as stack:
                 proxies = {amount: stack.enter_context(bench.up(peer, self._place(bench, peer, amount)))
                            for amount in (1, self.many)}
-                for number in range(max(2, bench.effort.rounds - 1)):
+                for number in range(max(1, bench.effort.rounds - 2)):
                     for amount, one in proxies.items():
                         wanted = wrk.Load(one.place.port, 64, bench.effort.seconds, "/item",
                                           ROUTES if self.name == "routes" else 1)

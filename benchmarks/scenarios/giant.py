@@ -5,11 +5,10 @@ All peers at once: memory is measured, not time. Both ends stream; nobody but th
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
@@ -17,6 +16,7 @@ from socket import socket
 from benchmarks import proc
 from benchmarks.bench import Bench, Proxy, Run, answers
 from benchmarks.loads import client, giant_service
+from benchmarks.peers import Peer
 from benchmarks.processes import free_port, wait_until_it_answers
 
 GIB = 1024**3
@@ -69,7 +69,8 @@ def download(connection: socket, slow_s: float) -> int:
 
 def upload(connection: socket, slow_s: float) -> int:
     """Send a GiB to a service that reads slowly, then fast. Returns how many bytes it says it has read."""
-    connection.sendall(f"POST /up/{slow_s} HTTP/1.1\r\nHost: shop.example.com\r\nContent-Length: {GIB}\r\n\r\n".encode())
+    head = f"POST /up/{slow_s} HTTP/1.1\r\nHost: shop.example.com\r\nContent-Length: {GIB}\r\n\r\n"
+    connection.sendall(head.encode())
     for _ in range(GIB // len(giant_service.PIECE)):
         connection.sendall(giant_service.PIECE)
     return int(client.read_answer(connection).body)
@@ -80,20 +81,24 @@ class Giant:
 
     name = "giant"
     title = "1 GiB body, slow reader"
+    together = True
 
-    def run(self, bench: Bench) -> Iterator[Run]:
+    def takes(self, peer: Peer) -> bool:
+        return True
+
+    def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields a run per direction (`down`, `up`) and peer."""
         port = free_port()
         service = bench.programs.start("giant", [sys.executable, str(SERVICE), str(port)], [bench.cores.load])
         wait_until_it_answers(service, lambda: answers(port))
         address = (f"127.0.0.1:{port}",)
         slow_s = 3.0 if bench.effort.quick else 10.0
-        with contextlib.ExitStack() as stack:
-            proxies = [stack.enter_context(bench.up(peer, bench.place(peer, "giant", address, address), check=False))
-                       for peer in bench.peers]
-            for direction in ("down", "up"):
-                yield from self._move(direction, proxies, slow_s)
-        bench.programs.stop(service)
+        places = ((peer, bench.place(peer, "giant", address, address)) for peer in peers)
+        proxies = bench.start_each(places, check=False)
+        for direction in ("down", "up"):
+            yield from self._move(direction, proxies, slow_s)
+        for program in [*(one.program for one in proxies), service]:
+            bench.programs.stop(program)
 
     def _move(self, direction: str, proxies: list[Proxy], slow_s: float) -> Iterator[Run]:
         transfers = [Transfer(one, direction, slow_s) for one in proxies]

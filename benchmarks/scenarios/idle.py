@@ -6,11 +6,12 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from benchmarks import proc
 from benchmarks.bench import Bench, Proxy, Run
 from benchmarks.loads import client, requests
+from benchmarks.peers import Peer
 
 CONNECTIONS = 10_000
 SPARE = 500                                     # descriptors of this process that are not connections
@@ -24,11 +25,15 @@ class Idle:
 
     name = "idle"
     title = "10,000 idle keep-alive connections"
+    together = False
 
-    def run(self, bench: Bench) -> Iterator[Run]:
+    def takes(self, peer: Peer) -> bool:
+        return True
+
+    def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields a run per peer: bytes per connection, from the proportional set size of the worker processes."""
         wanted = min(CONNECTIONS, bench.descriptors - SPARE)
-        for peer in bench.peers:
+        for peer in peers:
             with bench.up(peer, bench.place(peer, "idle")) as one:
                 yield self._measure(one, wanted)
 

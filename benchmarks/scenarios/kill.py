@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from benchmarks import proc
 from benchmarks.bench import Bench, Proxy, Run
 from benchmarks.loads.held import Crowd, Held
+from benchmarks.peers import Peer
 
 CONNECTIONS = 200
 WORKERS = 2
@@ -26,10 +27,14 @@ class Kill:
 
     name = "kill"
     title = "worker killed with -9, two workers"
+    together = False
 
-    def run(self, bench: Bench) -> Iterator[Run]:
+    def takes(self, peer: Peer) -> bool:
+        return peer.workers
+
+    def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields a run per round, for the peers that have worker processes."""
-        for peer in (peer for peer in bench.peers if peer.workers):
+        for peer in peers:
             for number in range(1 if bench.effort.quick else 3):
                 place = bench.place(peer, f"kill-{number}", workers=WORKERS)
                 both = sorted({bench.cores.proxy, bench.cores.load})
@@ -46,7 +51,8 @@ def measure(scenario: str, one: Proxy, number: int) -> Run:
     owners = proc.connection_owners(one.place.port, workers)
     belongs = {id(member): owners.get(member.port) for member in first}
     victim = max(workers, key=list(owners.values()).count)
-    newcomers, refused = [], []
+    newcomers: list[Held] = []
+    refused: list[str] = []
 
     def another() -> None:
         if len(newcomers) + len(refused) < NEWCOMERS:

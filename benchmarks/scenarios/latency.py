@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.bench import Bench, Proxy, Run
 from benchmarks.loads import openloop, wrk
+from benchmarks.peers import Peer
 from benchmarks.processes import settle
 
 ROOT = Path(__file__).parents[2]
 OVERLOADED = 0.005                              # share of unanswered requests from which a rate was too much
+QUEUEING_US = 20_000                            # half of the requests waiting this long is a queue, not latency
 
 
 class Latency:
@@ -24,10 +26,14 @@ class Latency:
 
     name = "latency"
     title = "added latency, open loop at half of Turnout's peak rate"
+    together = True
 
-    def run(self, bench: Bench) -> Iterator[Run]:
+    def takes(self, peer: Peer) -> bool:
+        return True
+
+    def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields one run per round for the service itself (`direct`), then one per peer."""
-        proxies = bench.standing()
+        proxies = bench.standing(peers)
         rate = round(peak_rate(bench, proxies) / 2, -2)
         bench.say(f"  rate: {rate:,.0f} requests/s")
         seconds = bench.effort.seconds + (0 if bench.effort.quick else 2)
@@ -61,6 +67,7 @@ def load(bench: Bench, plan: openloop.Plan) -> dict[str, float]:
 def flags(figures: dict[str, float]) -> tuple[str, ...]:
     """What went wrong, in words."""
     found = [] if not figures["failed"] else [f"{figures['failed']:.0f} failed requests"]
-    if figures["unfinished"] > OVERLOADED * (figures["answered"] + figures["unfinished"]):
+    too_many_open = figures["unfinished"] > OVERLOADED * (figures["answered"] + figures["unfinished"])
+    if too_many_open or figures.get("p50_us", 0.0) > QUEUEING_US:
         found.append("cannot keep this rate")
     return tuple(found)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.bench import Bench, Run
 from benchmarks.loads import wrk
+from benchmarks.peers import Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,14 @@ class Throughput:
     title: str
     cases: tuple[Case, ...]
     fewer_rounds: int = 0
+    together: bool = True
 
-    def run(self, bench: Bench) -> Iterator[Run]:
+    def takes(self, peer: Peer) -> bool:
+        return True
+
+    def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields runs as they are measured."""
-        proxies = bench.standing()
+        proxies = bench.standing(peers)
         for number in range(max(1, bench.effort.rounds - self.fewer_rounds)):
             for one in proxies:
                 for case in self.cases:

@@ -1,0 +1,98 @@
+"""The bars that Turnout is to reach, and how far it got. Pure: runs in, judgements out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.bench import Run
+from benchmarks.rounds import Spread, ratios, spread
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """Where a figure is found: scenario, figure, and which peer and case."""
+
+    scenario: str
+    figure: str
+    peer: str = "turnout"
+    case: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure of Turnout's, or its ratio to another figure of the same round, and what it is to be at most."""
+
+    title: str
+    above: Of
+    below: Of | None
+    at_least: float
+    aim: float
+    unit: str = ""
+    scale: float = 1.0                          # figure → unit
+    every_round: bool = False                   # the worst round counts, not the median
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`value` is None where nothing was measured. `flags` are those of the runs it rests on."""
+
+    bar: Bar
+    value: Spread | None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        counts = self.value.high if self.bar.every_round else self.value.median
+        if counts <= self.bar.aim:
+            return "aim"
+        return "yes" if counts <= self.bar.at_least else "no"
+
+
+def _cpu(scenario: str, peer: str = "turnout", case: str = "") -> Of:
+    return Of(scenario, "cpu_us", peer, case)
+
+
+BARS: tuple[Bar, ...] = (
+    Bar("CPU per browser-like request ÷ nginx's", _cpu("browser"), _cpu("browser", "nginx"), 1.7, 1.0),
+    Bar("CPU per browser-like request ÷ Envoy's", _cpu("browser"), _cpu("browser", "envoy"), 0.5, 0.3),
+    Bar("CPU per 16 KiB response ÷ HAProxy's", _cpu("body16k"), _cpu("body16k", "haproxy"), 1.7, 1.0),
+    Bar("CPU per 1 MiB response ÷ nginx's", _cpu("body1m"), _cpu("body1m", "nginx"), 1.2, 0.8),
+    Bar("CPU per 1 MiB upload ÷ nginx's", _cpu("upload1m"), _cpu("upload1m", "nginx"), 1.2, 0.8),
+    Bar("p99 added latency at half of its peak rate ÷ HAProxy's", Of("latency", "added_p99_us"),
+        Of("latency", "added_p99_us", "haproxy"), 2, 1),
+    Bar("CPU per request at 2,000 connections ÷ at 64", _cpu("connections", case="2000"),
+        _cpu("connections", case="64"), 1.3, 1.1),
+    Bar("CPU per request with 1,000 routes ÷ with 1", _cpu("routes", case="1000"), _cpu("routes", case="1"), 1.1, 1.0),
+    Bar("CPU per request with 50 servers ÷ with 1", _cpu("servers", case="50"), _cpu("servers", case="1"), 1.1, 1.0),
+    Bar("memory per idle keep-alive connection", Of("idle", "bytes_each"), None, 6, 3, " KiB", 1 / 1024),
+    Bar("1 GiB body down, slow reader: worker grows by", Of("giant", "grew_mib", case="down"), None, 8, 2, " MiB",
+        every_round=True),
+    Bar("1 GiB body up, slow reader: worker grows by", Of("giant", "grew_mib", case="up"), None, 8, 2, " MiB",
+        every_round=True),
+    Bar("requests lost by kill -9, other workers' connections", Of("kill", "lost_on_others"), None, 0, 0,
+        every_round=True),
+)
+
+
+def figures(runs: Sequence[Run], of: Of) -> dict[int, float]:
+    """Round → figure."""
+    return {run.round: run.figures[of.figure] for run in runs
+            if (run.scenario, run.peer, run.case) == (of.scenario, of.peer, of.case) and of.figure in run.figures}
+
+
+def flags(runs: Sequence[Run], of: Of) -> tuple[str, ...]:
+    """What was wrong with these runs, each thing once."""
+    return tuple(dict.fromkeys(flag for run in runs for flag in run.flags
+                               if (run.scenario, run.peer, run.case) == (of.scenario, of.peer, of.case)))
+
+
+def judge(bar: Bar, runs: Sequence[Run]) -> Judgement:
+    """The median of the rounds' ratios (or figures) against the bar."""
+    above = figures(runs, bar.above)
+    if bar.below is None:
+        return Judgement(bar, spread([value * bar.scale for value in above.values()]), flags(runs, bar.above))
+    found = flags(runs, bar.above) + tuple(f"{bar.below.peer}: {flag}" for flag in flags(runs, bar.below))
+    return Judgement(bar, spread(ratios(above, figures(runs, bar.below))), found)

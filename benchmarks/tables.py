@@ -1,0 +1,112 @@
+"""The tables of a result: one of figures (a row per scenario, a column per peer), one of bars. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.bars import BARS, Bar, Judgement, Of, figures, flags, judge
+from benchmarks.bench import Run
+from benchmarks.peers import PEERS
+from benchmarks.rounds import Spread, spread
+
+MISSING = "-"
+MARK = "!"                                      # beside a figure whose runs were flagged
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure that every peer has."""
+
+    title: str
+    scenario: str
+    figure: str
+    case: str = ""
+    scale: float = 1.0
+
+
+ROWS: tuple[Row, ...] = (
+    Row("browser-like request, CPU µs", "browser", "cpu_us"),
+    Row("… requests/s, 64 connections", "browser", "rps"),
+    Row("16 KiB response, CPU µs", "body16k", "cpu_us"),
+    Row("1 MiB response, CPU µs", "body1m", "cpu_us"),
+    Row("1 MiB upload, CPU µs", "upload1m", "cpu_us"),
+    Row("2,000 connections, CPU µs per request", "connections", "cpu_us", "2000"),
+    Row("1,000 routes, CPU µs per request", "routes", "cpu_us", "1000"),
+    Row("50 servers, CPU µs per request", "servers", "cpu_us", "50"),
+    Row("added latency, p50, ms", "latency", "added_p50_us", scale=1e-3),
+    Row("added latency, p99, ms", "latency", "added_p99_us", scale=1e-3),
+    Row("added latency, p99.9, ms", "latency", "added_p999_us", scale=1e-3),
+    Row("idle connection, KiB", "idle", "bytes_each", scale=1 / 1024),
+    Row("1 GiB down, grows by MiB", "giant", "grew_mib", "down"),
+    Row("1 GiB up, grows by MiB", "giant", "grew_mib", "up"),
+    Row("kill -9: lost on other workers", "kill", "lost_on_others"),
+)
+
+
+@dataclass(slots=True)
+class Table:
+    """Cells as text, the first row the header; `notes` explains the marks."""
+
+    header: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def number(value: float) -> str:
+    """Three significant digits, thousands separated, no exponent."""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+
+
+def between(found: Spread | None, scale: float = 1.0, unit: str = "") -> str:
+    """`median (low to high)`; only the median where all rounds agree."""
+    if found is None:
+        return MISSING
+    median, low, high = (number(value * scale) for value in (found.median, found.low, found.high))
+    return f"{median}{unit}" if low == high else f"{median}{unit} ({low} to {high})"
+
+
+def figures_table(runs: Sequence[Run]) -> Table:
+    """A row per figure that was measured, a column per peer that was."""
+    peers = [peer for peer in PEERS if any(run.peer == peer.name for run in runs)]
+    table = Table(["", *(peer.title for peer in peers)])
+    for row in ROWS:
+        cells = [_cell(table, row, Of(row.scenario, row.figure, peer.name, row.case), peer.title, runs)
+                 for peer in peers]
+        if any(cell != MISSING for cell in cells):
+            table.rows.append([row.title, *cells])
+    return table
+
+
+def _cell(table: Table, row: Row, of: Of, title: str, runs: Sequence[Run]) -> str:
+    found = spread(list(figures(runs, of).values()))
+    wrong = flags(runs, of)
+    for flag in wrong:
+        note = f"{MARK} {title}, {row.scenario}{f' {row.case}' if row.case else ''}: {flag}"
+        if note not in table.notes:
+            table.notes.append(note)
+    if any("cannot keep" in flag for flag in wrong):
+        return f"{MARK} overloaded"
+    text = MISSING if found is None else number(found.median * row.scale)
+    return f"{text} {MARK}" if wrong else text
+
+
+def bars_table(runs: Sequence[Run]) -> Table:
+    """A row per bar."""
+    table = Table(["", "at least", "aim", "measured (lowest to highest round)", "reached"])
+    for judgement in (judge(bar, runs) for bar in BARS):
+        table.rows.append(_bar_row(judgement))
+        table.notes.extend(f"{MARK} {judgement.bar.title}: {flag}" for flag in judgement.flags)
+    return table
+
+
+def _bar_row(judgement: Judgement) -> list[str]:
+    bar: Bar = judgement.bar
+    verdict = judgement.verdict + (f" {MARK}" if judgement.flags else "")
+    return [bar.title, f"≤ {bar.at_least:g}{bar.unit}", f"≤ {bar.aim:g}{bar.unit}",
+            between(judgement.value, 1.0, bar.unit), verdict]
