@@ -120,8 +120,10 @@ class ByForeignKey:
 
     def choose(self, request: RequestView, chance: Chance, /) -> Choice:
         """The version of the client's key, or one by draw."""
-        key = self.recognise(request)
-        return self._drawn.choose(request, chance) if key is None else self._choices[self._pick(key)]
+        key = self._read(request)                  # `recognise` written out: this is every request's path
+        if key and len(key) <= FOREIGN_KEY_LIMIT:
+            return self._choices[self._pick(key)]
+        return self._drawn.choose(request, chance)
 
     def recognise(self, request: RequestView, /) -> bytes | None:
         """The client's key: any value that is not empty and not longer than `FOREIGN_KEY_LIMIT`."""

@@ -298,7 +298,7 @@ class Exchange:
                 self._part = data
                 return
             end += 4
-            response = responses.parse(data if end == len(data) else data[:end], self.request.method)
+            response = responses.parse(data, end, self.request.method)
         except RefusedError as error:
             self._bad_answer(error.refusal, error.detail)
             return

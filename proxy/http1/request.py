@@ -66,6 +66,8 @@ class Request:
         places = self.shape.values.get(name)
         if places is None:
             return None
+        if len(places) == 1:
+            return self.parts[places[0]].strip(b" \t\r")
         return joined(self.parts, places, b"; " if name == b"cookie" else b", ")
 
 
@@ -118,7 +120,7 @@ class RequestParser:
         except ValueError:
             self._renew()
             raise RefusedError(BAD_REQUEST, "the request line is not `METHOD target HTTP/1.1`") from None
-        request = Request(method, target, parts[shape.host][:-1].rstrip(b" \t"), parts, shape)
+        request = Request(method, target, parts[shape.host].strip(b" \t\r"), parts, shape)
         if not (shape.plain
                 and rest.startswith(b"HTTP/1.1\r")
                 and (not shape.connection or parts[shape.connection[0]] in _KEEP_ALIVE)):

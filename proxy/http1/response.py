@@ -18,8 +18,11 @@ UNTIL_CLOSE = -2
 """`length` of a body that ends with the connection."""
 
 _LENGTH = re.compile(rb"[0-9]{1,19}\r")
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9][0-9][ \r]")
+_STATUS = {b"%d" % status: status for status in range(100, 1000)}
+"""Exactly three digits: `int` would also take a sign, a space or an underscore."""
 _BEGINNING = b"HTTP/1."
+_VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+_ONE = ord("1")
 _KEEP_ALIVE = frozenset({b"keep-alive\r", b"Keep-Alive\r"})
 
 
@@ -64,33 +67,57 @@ class ResponseParser:
         self._newlines = fields + 2
         self._split = scanner(RESPONSE_FIELDS)
         self._shapes: dict[tuple[bytes, ...], ResponseShape] = {}
+        self._llhttp = httptools.HttpResponseParser(self)
 
-    def parse(self, head: bytes, method: bytes) -> Response:
-        """Read one whole head that answers a request with this method. Raises RefusedError."""
-        if len(head) > self._head:
+    def parse(self, data: bytes, end: int, method: bytes) -> Response:
+        """Read one whole head, `data` up to `end`, that answers a request with this method. Raises RefusedError.
+
+        What follows the head in `data` is looked at only to see whether the answer is complete: llhttp then comes out
+        at the start of a message again and can be used for the next, which saves making a new one.
+        """
+        head = data if end == len(data) else data[:end]
+        if end > self._head:
             self.check_begun(head)
-        try:
-            httptools.HttpResponseParser(self).feed_data(head)
-        except httptools.HttpParserUpgrade:
-            pass  # a 101: whether it was asked for is for the caller to say
-        except httptools.HttpParserError as error:
-            raise RefusedError(BAD_GATEWAY, f"the server's answer is not a response head: {error}") from None
-        if not _STATUS_LINE.match(head):
+        status = _STATUS.get(head[9:12])
+        if status is None or not head.startswith(_VERSIONS) or head[12] not in b" \r":
             raise RefusedError(BAD_GATEWAY, "the server's answer does not begin with an HTTP/1.1 status line")
         if head.count(b"\n") > self._newlines:
             raise RefusedError(BAD_GATEWAY, f"the server's answer has more than {self._newlines - 2} fields")
         parts = self._split(head)
         shape = self._shapes.get(tuple(parts[1::3])) or self._learn(tuple(parts[1::3]))
-        response = Response(int(head[9:12]), parts, shape)
-        if (shape.plain and response.status >= 200 and response.status != 204 and head[7] == 0x31  # "1"
+        response = Response(status, parts, shape)
+        if (shape.plain and status >= 200 and status != 204 and head[7] == _ONE
                 and (not shape.connection or parts[shape.connection[0]] in _KEEP_ALIVE)
                 and _LENGTH.fullmatch(parts[shape.length])):
             response.plain = True
-            if method != b"HEAD" and response.status != 304:
-                response.length = int(parts[shape.length])
+            length = int(parts[shape.length])
+            if method != b"HEAD" and status != 304:
+                response.length = length
+                if len(data) - end == length:
+                    self._validate_all(data)
+                    return response
+            self._validate(head)
         else:
+            self._validate(head)
             self._interpret(response, method, head)
         return response
+
+    def _validate_all(self, data: bytes) -> None:
+        """Have llhttp look at a complete message that leaves the connection open."""
+        try:
+            self._llhttp.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._llhttp = httptools.HttpResponseParser(self)
+            raise _not_a_head(error) from None
+
+    def _validate(self, head: bytes) -> None:
+        """Have llhttp look at a head after which it will wait for a body, or for nothing ever again."""
+        try:
+            httptools.HttpResponseParser(self).feed_data(head)
+        except httptools.HttpParserUpgrade:
+            pass  # a 101: whether it was asked for is for the caller to say
+        except httptools.HttpParserError as error:
+            raise _not_a_head(error) from None
 
     def check_begun(self, data: bytes) -> None:
         """Look at a head that is not complete. Raises RefusedError when it can no longer become one."""
@@ -119,6 +146,10 @@ class ResponseParser:
         response.length = _body_length(response, method)
         if response.length == UNTIL_CLOSE:
             response.keep_alive = False
+
+
+def _not_a_head(error: httptools.HttpParserError) -> RefusedError:
+    return RefusedError(BAD_GATEWAY, f"the server's answer is not a response head: {error}")
 
 
 def _value(response: Response, name: bytes) -> bytes | None:
