@@ -21,7 +21,7 @@ METHODS = (b"GET", b"POST", b"get")
 HEADERS = (HeaderMatch("x-beta"), HeaderMatch("x-beta", "1"), HeaderMatch("x-team", "ä"))
 
 matches = st.builds(
-    Match, host=st.sampled_from(HOSTS), path=st.sampled_from(PATHS),
+    Match, host=st.sampled_from(HOSTS) | st.none(), path=st.sampled_from(PATHS) | st.just("/a"),
     methods=st.sampled_from(((), (), ("GET",), ("GET", "POST"))),
     headers=st.lists(st.sampled_from(HEADERS), max_size=2, unique=True).map(tuple))
 targets = st.one_of(
@@ -117,10 +117,29 @@ def test_only_is_set_exactly_where_every_request_goes_to_one_route() -> None:
     router = a_router(a_route("plain", match=Match(host="one.test")),
                       a_route("never reached", match=Match(host="one.test")),
                       a_route("conditional", match=Match(host="two.test", methods=("GET",))),
-                      a_route("deep", match=Match(host="three.test", path="/a")), a_route("rest"))
-    only = {host: table.only.name if table.only else None for host in (b"one.test", b"two.test", b"three.test", b"x")
-            if (table := router.table(host))}
-    assert only == {b"one.test": "plain", b"two.test": None, b"three.test": None, b"x": "rest"}
+                      a_route("deep", match=Match(host="three.test", path="/a")),
+                      a_route("top", match=Match(host="four.test")),
+                      a_route("below", match=Match(host="four.test", path="/a")), a_route("rest"))
+    hosts = (b"one.test", b"two.test", b"three.test", b"four.test", b"x")
+    only = {host: table.only.name if table.only else None for host in hosts if (table := router.table(host))}
+    assert only == {b"one.test": "plain", b"two.test": None, b"three.test": None, b"four.test": None, b"x": "rest"}
+
+
+def test_of_equal_paths_the_more_specific_conditions_come_first() -> None:
+    beta, team = HeaderMatch("x-beta"), HeaderMatch("x-team")
+    router = a_router(a_route("any"), a_route("beta", match=Match(headers=(beta,))),
+                      a_route("both", match=Match(headers=(beta, team))),
+                      a_route("reads", match=Match(methods=("GET",))),
+                      a_route("beta reads", match=Match(methods=("GET",), headers=(beta,))))
+
+    def name(method: bytes, *headers: bytes) -> str | None:
+        table = router.table(b"")
+        route = table.find(Request(method=method, headers=dict.fromkeys(headers, b"1"))) if table else None
+        return route.name if route else None
+
+    assert [name(b"GET"), name(b"GET", b"x-beta"), name(b"GET", b"x-beta", b"x-team")] == [
+        "reads", "beta reads", "beta reads"]
+    assert [name(b"PUT"), name(b"PUT", b"x-beta"), name(b"PUT", b"x-beta", b"x-team")] == ["any", "beta", "both"]
 
 
 def test_without_a_route_for_any_host_an_unknown_host_has_no_table() -> None:
