@@ -22,7 +22,8 @@ HEAD = (
     "Accept-Encoding: gzip, deflate, br, zstd\r\n"
     "Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n"
     "Cookie: consent=analytics:0|ads:0; uid={cookie}; "
-    "session=5f1c0b7de2a94c3f8e60d7b1a2c49f3e5b8d7c60a1f24e3b; theme=dark; basket=8d3f0a4be1c6471f9a25; _ga=GA1.1.1184023467.1731\r\n"
+    "session=5f1c0b7de2a94c3f8e60d7b1a2c49f3e5b8d7c60a1f24e3b; "
+    "theme=dark; basket=8d3f0a4be1c6471f9a25; _ga=GA1.1.1184023467.1731\r\n"
     "X-Request-Id: "
 )                                               # the id and the end of the head follow
 
