@@ -1,0 +1,1 @@
+"""The worker: client connections, exchanges, connections to servers, tunnels, deadlines."""

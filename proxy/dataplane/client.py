@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NEVER = float("inf")
 LINGER_S = 5.0
-"""How long a closed connection is still read from, so that the last answer is not destroyed by a reset (RFC 9112 §9.6)."""
+"""How long a closed connection is still read from, so that no reset destroys the last answer (RFC 9112 §9.6)."""
 LINGER_BYTES = 8 * 1024 * 1024
 
 _CRLF = b"\r\n"

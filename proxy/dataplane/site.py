@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxy.core.route import Server
 
 HOSTS_KEPT = 4096
-"""Host values whose table is remembered; beyond that the memory starts afresh, so that inventing names costs only time."""
+"""Host values whose table is remembered; beyond that the memory starts afresh: inventing names costs only time."""
 
 
 class Backend:
@@ -59,14 +59,16 @@ class Site:
         self._trusted = tuple(ipaddress.ip_network(network) for network in snapshot.policy.trusted_proxies)
         self._hosts: dict[bytes, RouteTable | None] = {}
         known = before.pools if before else {}
-        self.pools: dict[Server, ServerPool] = {
-            server: known.get(server) or open_pool(server) for version in snapshot.versions for server in version.servers
-        }
+        servers = {server for version in snapshot.versions for server in version.servers}
+        self.pools: dict[Server, ServerPool] = {server: known.get(server) or open_pool(server) for server in servers}
         self.balancers = self._balancers(before)
         self.backends = tuple(
-            tuple(Backend(name, self.balancers[name][1], counters.tally(route.name, name)) for name in route.versions)
+            tuple(self._backend(route.name, version, counters) for version in route.versions)
             for route in self.router.routes
         )
+
+    def _backend(self, route: str, version: str, counters: Counters) -> Backend:
+        return Backend(version, self.balancers[version][1], counters.tally(route, version))
 
     def _balancers(self, before: Site | None) -> dict[str, tuple[tuple[Server, ...], LeastInFlight[ServerPool]]]:
         """Servers of each version. Those that did not change keep their counts of what is in flight."""

@@ -82,7 +82,8 @@ def with_host(head: bytes, authority: bytes) -> bytes:
     return b"%b\r\nHost: %b\r\n%b" % (line, authority, rest)
 
 
-def response_head(response: Response, *, keep_alive: bool, to_minor: int, chunked: bool, set_cookie: bytes | None) -> bytes:
+def response_head(response: Response, *, keep_alive: bool, to_minor: int, chunked: bool,
+                  set_cookie: bytes | None) -> bytes:
     """The head for the client. Edits `response.parts`.
 
     `chunked`: the body is framed that way towards this client, whatever the server did. `to_minor`: the client's
@@ -91,25 +92,32 @@ def response_head(response: Response, *, keep_alive: bool, to_minor: int, chunke
     parts, shape = response.parts, response.shape
     for at in shape.gone:
         parts[at - 1] = parts[at] = b""
-    if response.plain and keep_alive and to_minor == 1 and not chunked and set_cookie is None:
+    if response.plain and keep_alive and to_minor == 1 and set_cookie is None:
         return b"".join(parts)
-    added = []
     if response.minor == 0:
         parts[0] = b"HTTP/1.1" + parts[0][8:]
-    if chunked:
-        added.append(b"Transfer-Encoding: chunked\r\n")
-    if response.status in (204, 304) or response.status < 200 or response.length == CHUNKED:
-        if response.status != 304:
-            remove(parts, shape.values.get(b"content-length", ()))
-    if response.status == 101 and response.upgrade:
-        added.append(b"Connection: upgrade\r\nUpgrade: %b\r\n" % response.upgrade)
-    elif response.status == 426 and response.upgrade:
-        added.append(b"Connection: upgrade%b\r\nUpgrade: %b\r\n" % (b"" if keep_alive else b", close", response.upgrade))
-    elif not keep_alive and response.status >= 200:
-        added.append(b"Connection: close\r\n")
-    elif to_minor == 0 and response.status >= 200:
-        added.append(b"Connection: keep-alive\r\n")
+    if response.status == 204 or response.status < 200:
+        remove(parts, shape.values.get(b"content-length", ()))  # RFC 9110 §8.6: MUST NOT be there
+    added = [b"Transfer-Encoding: chunked\r\n"] if chunked else []
+    added += _connection_fields(response, keep_alive=keep_alive, to_minor=to_minor)
     if set_cookie is not None:
         added.append(b"Set-Cookie: %b\r\n" % set_cookie)
     parts[-1] = parts[-1][:-2] + b"".join(added) + b"\r\n"
     return b"".join(parts)
+
+
+def _connection_fields(response: Response, *, keep_alive: bool, to_minor: int) -> list[bytes]:
+    """What this hop has to say about its connection."""
+    options = []
+    upgrade = response.upgrade if response.status in (101, 426) else None  # RFC 9110 §7.8, §15.5.22
+    if upgrade is not None:
+        options.append(b"upgrade")
+    if response.status >= 200:
+        if not keep_alive:
+            options.append(b"close")
+        elif to_minor == 0:
+            options.append(b"keep-alive")
+    fields = [b"Connection: %b\r\n" % b", ".join(options)] if options else []
+    if upgrade is not None:
+        fields.append(b"Upgrade: %b\r\n" % upgrade)
+    return fields
