@@ -20,7 +20,7 @@ def parse_listen(value: object) -> Listen:
     if text.startswith("unix:"):
         return Listen("", 0, _unix_path(text))
     if "://" in text:
-        raise ValueError(f"{quote(text)}: an address to listen on has no scheme: write `{text.partition('://')[2]}`")
+        raise ValueError(f"{quote(text)}: an address to listen on has no scheme: write {quote(text.partition('://')[2])}")
     if re.fullmatch(r"[0-9]+", text):
         raise ValueError(f"{quote(text)} is a port alone: write `127.0.0.1:{text}`, or `0.0.0.0:{text}` for everybody")
     match = _HOST_PORT.fullmatch(text)
@@ -28,7 +28,8 @@ def parse_listen(value: object) -> Listen:
         raise ValueError(f"{quote(text)} is not an address, such as `127.0.0.1:8080`, `[::1]:8080` or `unix:/path`")
     host, port = match.groups()
     if host in ("", "*"):
-        raise ValueError(f"{quote(text)}: say which address: `0.0.0.0:{port}` is all of IPv4, `[::]:{port}` of IPv6")
+        raise ValueError(f"{quote(text)}: say which address: {quote(f'0.0.0.0:{port}')} is all of IPv4, "
+                         f"{quote(f'[::]:{port}')} of IPv6")
     return Listen(parse_host(host), _port(port, lowest=0))
 
 
@@ -39,7 +40,7 @@ def parse_server(value: object) -> Server:
         return Server("", 0, _unix_path(text))
     scheme, separator, rest = text.partition("://")
     if not separator:
-        raise ValueError(f"{quote(text)} has no scheme: write `http://{text}` or `unix:/path`")
+        raise ValueError(f"{quote(text)} has no scheme: write {quote(f'http://{text}')} or `unix:/path`")
     if scheme.lower() == "https":
         raise ValueError("https to servers is not there yet: use `http://`, in a network that you trust")
     if scheme.lower() != "http":
@@ -48,8 +49,8 @@ def parse_server(value: object) -> Server:
         raise ValueError("a server's address takes no credentials")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if rest != authority:
-        raise ValueError(f"{quote(text)}: a server is an address without path or query: write `http://{authority}` "
-                         "(the target of each request is passed on as it is)")
+        raise ValueError(f"{quote(text)}: a server is an address without path or query: write "
+                         f"{quote(f'http://{authority}')} (the target of each request is passed on as it is)")
     return _server(authority, text)
 
 

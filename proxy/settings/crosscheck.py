@@ -28,7 +28,7 @@ def cross_check(pieces: Pieces, environ: Mapping[str, str], report: Report) -> N
     _check_matches(pieces.routes, report)
     _check_session_cookies(pieces.routes, report)
     for route in pieces.routes:
-        check_route(route, pieces.versions, report)
+        check_route(route, pieces.versions or None, report)     # of none at all, that is the problem
     _check_secret(pieces, report)
 
 

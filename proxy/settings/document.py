@@ -88,8 +88,13 @@ class Document:
 
 def dotted(loc: Loc) -> str:
     """A path as messages show it: `routes[0].split.new`."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)
-    return text.removeprefix(".")
+    return "".join(map(_step, loc)).removeprefix(".")
+
+
+def _step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if re.fullmatch(r"[\w.-]{1,60}", step, re.ASCII) else f"[{quote(step)}]"
 
 
 def _child(node: Node, step: str | int) -> tuple[Place, Node] | None:
@@ -147,8 +152,13 @@ def _syntax_problem(name: str, text: str, error: yaml.MarkedYAMLError) -> Proble
     if at == "\t" or (before.isspace() and "\t" in before):
         message = "a tab cannot indent YAML: use spaces"
     else:
-        message = "is not YAML: " + ", ".join(filter(None, (error.context, error.problem)))
-    if "${" in before + at:
+        begun = error.context
+        if error.context_mark is not None:
+            begun = f"{begun} (begun in line {error.context_mark.line + 1})"
+        message = "is not YAML: " + ", ".join(filter(None, (begun, error.problem)))
+    if "::" in line:
+        message += " (put quotes around IPv6 addresses)"
+    elif "${" in before + at:
         message += " (inside `{}` and `[]`, put quotes around `${…}`)"
     return Problem(f"{name}:{mark.line + 1}:{mark.column + 1}", "", message)
 
@@ -267,10 +277,10 @@ class _Composer:
         if self.aliases > MAX_ALIASES:
             raise self._stop(event, f"more than {MAX_ALIASES} aliases")
         if event.anchor not in self.anchors:
-            raise self._stop(event, f"no anchor `&{event.anchor}` comes before this alias")
+            raise self._stop(event, f"no anchor {quote('&' + event.anchor)} comes before this alias")
         node = self.anchors[event.anchor]
         if node is None:
-            raise self._stop(event, f"`*{event.anchor}` contains itself")
+            raise self._stop(event, f"{quote('*' + event.anchor)} contains itself")
         return node
 
     def _grow(self, node: Node, child: Node, event: yaml.Event) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from proxy.settings.units import quote
+
 _REFERENCE = re.compile(r"\$(?:(\$)|\{([^{}]*)\}|)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -41,7 +43,8 @@ def _look_up(reference: str | None, environ: Mapping[str, str]) -> str:
         raise ValueError("a lone `$`: write `${NAME}` for an environment variable, or `$$` for the sign itself")
     name, has_default, default = reference.partition(":-")
     if not _NAME.fullmatch(name):
-        raise ValueError(f"`${{{reference}}}` names no environment variable: write `${{NAME}}` or `${{NAME:-default}}`")
+        raise ValueError(f"{quote(f'${{{reference}}}')} names no environment variable: "
+                         "write `${NAME}` or `${NAME:-default}`")
     found = environ.get(name)
     if has_default:
         return found or default

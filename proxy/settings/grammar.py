@@ -27,7 +27,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 def suggest(word: str, known: list[str]) -> str:
     """` (did you mean …?)` with the nearest known word, or nothing."""
     near = get_close_matches(word.lower(), [name.lower() for name in known], n=1, cutoff=0.6)
-    return "".join(f" (did you mean `{name}`?)" for name in known if [name.lower()] == near)
+    return "".join(f" (did you mean {quote(name)}?)" for name in known if [name.lower()] == near)
 
 
 def parse_choice(value: object, choices: tuple[str, ...]) -> str:
@@ -113,7 +113,7 @@ def parse_host(value: object) -> str:
     if not text.isascii():
         raise ValueError(f"{quote(text)} is not ASCII: write the name in its `xn--` form")
     if text.endswith(".") and len(text) > 1:
-        raise ValueError(f"{quote(text)} ends in a dot: write `{text[:-1]}`")
+        raise ValueError(f"{quote(text)} ends in a dot: write {quote(text[:-1])}")
     if len(text) > 253 or not all(map(_LABEL.fullmatch, labels)):
         raise ValueError(f"{quote(text)} is not a host name or IP address")
     return text

@@ -35,6 +35,8 @@ def _prepare(section: dict[str, Any]) -> None:
         entry.pop("title", None)
         if entry.get("default", ...) is None:
             del entry["default"]
+        if "patternProperties" in entry:
+            entry["additionalProperties"] = False
         if key not in required:
             section["properties"][key] = _or_null(entry)
 
