@@ -55,10 +55,21 @@ class LeastInFlight(Generic[T]):
                 return None
             self._busy[sole] += 1
             return sole
+        levels, lowest = self._levels, self._lowest
         if excluding:
-            return self._acquire_other(excluding)
-        server = next(iter(self._levels[self._lowest]))
-        self._move(server, self._lowest, self._lowest + 1)
+            other = self._least_busy_other(excluding)
+            if other is None:
+                return None
+            server, count = other, self._busy[other]
+        else:
+            server, count = next(iter(levels[lowest])), lowest
+        del levels[count][server]
+        if count + 1 == len(levels):
+            levels.append(OrderedDict())
+        levels[count + 1][server] = None   # at the end: among equals the one that waited longest is next
+        self._busy[server] = count + 1
+        if not levels[lowest]:
+            self._lowest = lowest + 1      # where the server went that was the last one here
         return server
 
     def release(self, server: T) -> None:
@@ -66,28 +77,21 @@ class LeastInFlight(Generic[T]):
         count = self._busy[server]
         if count == 0:
             raise ValueError("released more often than acquired")
+        self._busy[server] = count - 1
         if self._sole is not None:
-            self._busy[server] = count - 1
             return
-        self._move(server, count, count - 1)
-
-    def _acquire_other(self, excluding: Collection[T]) -> T | None:
-        for count in range(self._lowest, len(self._levels)):
-            for server in self._levels[count]:
-                if server not in excluding:
-                    self._move(server, count, count + 1)
-                    return server
-        return None
-
-    def _move(self, server: T, old: int, new: int) -> None:
-        """To the end of its new level, so that among equals the one that waited longest is next."""
         levels = self._levels
-        if new == len(levels):
-            levels.append(OrderedDict())
-        del levels[old][server]
-        levels[new][server] = None
-        self._busy[server] = new
-        if new < self._lowest or (old == self._lowest and not levels[old]):
-            self._lowest = new
+        del levels[count][server]
+        levels[count - 1][server] = None
+        if count - 1 < self._lowest:
+            self._lowest = count - 1
         while len(levels) > _KEPT_LEVELS and not levels[-1]:
             levels.pop()
+
+    def _least_busy_other(self, excluding: Collection[T]) -> T | None:
+        """Not O(1): it looks past the excluded. Only retries come here."""
+        for level in self._levels[self._lowest :]:
+            for server in level:
+                if server not in excluding:
+                    return server
+        return None
