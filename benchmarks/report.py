@@ -36,7 +36,8 @@ def markdown(table: Table) -> str:
 
 def terminal(result: Mapping[str, Any], runs: Sequence[Run]) -> str:
     """All of a result for the terminal."""
-    return "\n\n".join([machine.one_line(result["machine"]), plain(figures_table(runs)), plain(bars_table(runs)),
+    return "\n\n".join([machine.one_line(result["machine"]), plain(figures_table(runs)),
+                        plain(bars_table(runs, only_measured=True)),
                         *cautions(result)])
 
 
@@ -61,7 +62,7 @@ def cautions(result: Mapping[str, Any]) -> list[str]:
     if result["machine"]["load_average_before"] > machine.BUSY:
         found.append(f"The machine was busy when the run began (load {result['machine']['load_average_before']}).")
     found += [f"{name} is missing: {why}" for name, why in result["skipped"].items()]
-    found += [f"{name}: {why.splitlines()[0]}" for name, reasons in result["notes"].items() for why in reasons]
+    found += [f"{name}: {' '.join(why.split())[:300]}" for name, reasons in result["notes"].items() for why in reasons]
     return found
 
 

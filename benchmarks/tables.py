@@ -96,10 +96,12 @@ def _cell(table: Table, row: Row, of: Of, title: str, runs: Sequence[Run]) -> st
     return f"{text} {MARK}" if wrong else text
 
 
-def bars_table(runs: Sequence[Run]) -> Table:
-    """A row per bar."""
+def bars_table(runs: Sequence[Run], only_measured: bool = False) -> Table:
+    """A row per bar, or only for those that the runs say something about."""
     table = Table(["", "at least", "aim", "measured (lowest to highest round)", "reached"])
     for judgement in (judge(bar, runs) for bar in BARS):
+        if only_measured and judgement.value is None:
+            continue
         table.rows.append(_bar_row(judgement))
         table.notes.extend(f"{MARK} {judgement.bar.title}: {flag}" for flag in judgement.flags)
     return table

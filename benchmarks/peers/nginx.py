@@ -1,4 +1,7 @@
-"""nginx: split_clients over the cookie, keep-alive on both sides, streaming instead of temporary files."""
+"""nginx: split_clients over the cookie, keep-alive on both sides, streaming instead of temporary files.
+
+64 KiB of buffer in each direction, as Turnout has: with its smaller default an upload costs it more than twice as much.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ http {{
         proxy_set_header X-Forwarded-Host $http_host;
         proxy_connect_timeout 2s;
         proxy_request_buffering off;
+        client_body_buffer_size 64k;
         proxy_max_temp_file_size 0;
 {locations}
     }}

@@ -26,7 +26,7 @@ ROUTE = """\
   - name: r{number}
     match: {{path: {path}}}
     split: {{old: 90, new: 10}}
-    sticky: {{by: app_cookie, name: uid}}"""
+    sticky: {{app_cookie: uid}}"""
 
 
 class Turnout(Peer):
