@@ -17,6 +17,7 @@ from pathlib import Path
 
 from proxy.controlplane.errors import StartError
 from proxy.core.listen import Listen
+from proxy.settings.occupant import occupant
 
 BACKLOG = 4096
 """Connections that may wait on one socket: half a second of a busy worker, so that a restart loses none."""
@@ -192,7 +193,8 @@ def _explain(listen: Listen, error: OSError) -> str:
     where = f"cannot listen on {listen.address}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{where}: another program does already; stop it, or choose another address (`ss -ltnp` names it)"
+            who = occupant(listen) or "another program"
+            return f"{where}: {who} does already; stop it, or choose another address"
         case errno.EACCES | errno.EPERM if listen.unix_path is not None:
             return f"{where}: no permission to create a socket there; check the owner of its folder"
         case errno.EACCES | errno.EPERM:

@@ -123,8 +123,7 @@ class Supervisor:
     async def start(self) -> None:
         """Start the workers and wait until every one serves. Raises StartError when they cannot; `stop` is due then."""
         self._outcome = asyncio.get_running_loop().create_future()
-        for slot in self.slots:
-            self._tasks.append(asyncio.create_task(slot.run(), name=f"worker-{slot.index}"))
+        self._tasks = [asyncio.create_task(slot.run(), name=f"worker-{slot.index}") for slot in self.slots]
         self._watch = asyncio.create_task(self._watch_workers(), name="worker-watch")
         await self._outcome
 

@@ -32,6 +32,9 @@ class Channel(asyncio.Protocol):
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
         self._paused = False
+        # What arrives while `open_channel` has not returned: a turn of the loop or two, so it needs no bound. (Pausing
+        # the transport would do, if uvloop heeded it that early.)
+        self._early: list[Message] | None = []
         self.reason: str | None = None
 
     @property
@@ -74,6 +77,18 @@ class Channel(asyncio.Protocol):
         """Take the transport (called by the event loop)."""
         self._transport = cast(asyncio.Transport, transport)
 
+    def start(self) -> None:
+        """Hand on what has arrived already, and from now on at once."""
+        early, self._early = self._early, None
+        for message in early or ():
+            self._deliver(message)
+
+    def _deliver(self, message: Message) -> None:
+        if self._early is not None:
+            self._early.append(message)
+        elif self.reason is None:
+            self._on_message(message)
+
     def data_received(self, data: bytes) -> None:
         """Cut frames and hand on each message (called by the event loop)."""
         try:
@@ -85,8 +100,7 @@ class Channel(asyncio.Protocol):
             self._fail(f"a message cannot be read: {error}")
             return
         for message in messages:
-            if self.reason is None:
-                self._on_message(message)
+            self._deliver(message)
 
     def eof_received(self) -> None:
         """Note an end inside a message; the transport closes itself (called by the event loop)."""
@@ -104,6 +118,7 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the end, once (called by the event loop)."""
         self._transport = None
+        self.start()
         if exc is not None:
             self.reason = self.reason or str(exc)
         self._on_closed()
@@ -112,8 +127,12 @@ class Channel(asyncio.Protocol):
 async def open_channel(
     sock: socket.socket, on_message: Callable[[Message], None], on_closed: Callable[[], None]
 ) -> Channel:
-    """Open a channel over one end of `socket.socketpair()`, which it owns from then on."""
+    """Open a channel over one end of `socket.socketpair()`, which it owns from then on.
+
+    The first message comes after the caller has got the channel, so it can be answered.
+    """
     sock.setblocking(False)
     loop = asyncio.get_running_loop()
     _, channel = await loop.create_unix_connection(lambda: Channel(on_message, on_closed), sock=sock)
+    loop.call_soon(channel.start)
     return channel

@@ -1,0 +1,8 @@
+"""`python -m proxy` is the `turnout` command."""
+
+from __future__ import annotations
+
+from proxy.cli.main import main
+
+if __name__ == "__main__":
+    main(prog_name="turnout")
