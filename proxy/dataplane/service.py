@@ -22,6 +22,7 @@ class Service:
         self._workers = workers
         self._worker: Worker | None = None
         self._channel: Channel | None = None
+        self._early: list[Message] = []
         self._sequence = 0
         self._leave: asyncio.Future[float] | None = None
 
@@ -30,6 +31,8 @@ class Service:
         loop = asyncio.get_running_loop()
         self._leave = loop.create_future()
         self._channel = await open_channel(self._socket, self._on_message, self._on_closed)
+        for message in self._early:
+            self._on_message(message)
         within_s = await self._leave
         worker = self._worker
         if worker is None:
@@ -41,6 +44,9 @@ class Service:
         return 0
 
     def _on_message(self, message: Message) -> None:
+        if self._channel is None:
+            self._early.append(message)  # the first one may be there before we have our end to answer on
+            return
         match message:
             case Apply(snapshot):
                 if self._worker is None:
