@@ -46,8 +46,7 @@ def _thoughtful_request_head(request: Request, hop: Hop, request_id: bytes) -> b
     parts, shape = request.parts, request.shape
     added = _forwarded(request, hop) + [b"X-Request-Id: %b\r\n" % request_id, VIA]
     remove(parts, shape.from_trusted if hop.trusted else shape.from_anyone)
-    if len(shape.values.get(b"host", ())) == 1 and request.host:
-        remove(parts, shape.values[b"host"])
+    remove(parts, shape.values.get(b"host", ()))
     if request.host:
         added.insert(0, b"Host: %b\r\n" % request.host)
     if request.length == CHUNKED:

@@ -87,7 +87,8 @@ class RequestShape(Shape):
         """Fields of a stranger that do not go on: his claims about who he is are not believed."""
         self.from_trusted = tuple(sorted({*gone, *rewritten}))
         self.plain = (self.host > 0 and len(self.connection) <= 1
-                      and not self.places(b"content-length", b"transfer-encoding", b"upgrade", b"expect", b"te"))
+                      and not self.places(b"content-length", b"transfer-encoding", b"upgrade", b"expect", b"te",
+                                          b"proxy-connection"))  # llhttp takes the last for Connection
 
 
 class RequestParser:
