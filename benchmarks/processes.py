@@ -65,8 +65,8 @@ class Program:
         return self.process.pid
 
     def tail(self) -> str:
-        """The last lines of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:])
+        """The last lines of its log, long ones cut."""
+        return "\n".join(line[:300] for line in self.log.read_text(errors="replace").splitlines()[-8:])
 
     def stop(self) -> None:
         """SIGTERM, then after five seconds SIGKILL, to exactly the processes of its tree."""

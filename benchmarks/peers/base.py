@@ -26,6 +26,11 @@ class Place:
     workers: int = 1
     descriptors: int = 20_000
 
+    @property
+    def prefixes(self) -> list[str]:
+        """The path of each route: `/r0`, `/r1`, … and `/` for what is left, `routes` in all."""
+        return [*(f"/r{number}" for number in range(self.routes - 1)), "/"]
+
 
 class Peer(ABC):
     """A proxy. `split` says in words how it sends a tenth of the cookies to the new version."""

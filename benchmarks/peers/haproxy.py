@@ -49,7 +49,7 @@ class Haproxy(Peer):
         files = {}
         routes = ""
         if place.routes > 1:
-            files["haproxy.map"] = "".join(f"/r{number}/ old\n" for number in range(place.routes))
+            files["haproxy.map"] = "".join(f"{prefix.rstrip('/')}/ old\n" for prefix in place.prefixes)
             routes = f"    use_backend %[path,map_beg({place.folder}/haproxy.map,old)]\n"
         files["haproxy.conf"] = CONFIG.format(
             connections=place.descriptors - 1000, port=place.port, routes=routes,

@@ -64,8 +64,8 @@ class Nginx(Peer):
     program = "nginx"
 
     def files(self, place: Place) -> Mapping[str, str]:
-        paths = [f"/r{number}/" for number in range(place.routes)] if place.routes > 1 else []
-        locations = "\n".join(f"        location {path} {{ proxy_pass http://$version; }}" for path in [*paths, "/"])
+        paths = [f"{prefix.rstrip('/')}/" for prefix in place.prefixes]
+        locations = "\n".join(f"        location {path} {{ proxy_pass http://$version; }}" for path in paths)
         return {"nginx.conf": CONFIG.format(
             workers=place.workers, folder=place.folder, descriptors=place.descriptors, port=place.port,
             user="user root;" if os.geteuid() == 0 else "", locations=locations,

@@ -47,12 +47,11 @@ class Turnout(Peer):
         return proxy.__version__
 
     def files(self, place: Place) -> Mapping[str, str]:
-        paths = [f"/r{number}" for number in range(place.routes)] if place.routes > 1 else ["/"]
         return {"turnout.yaml": CONFIG.format(
             port=place.port, workers=place.workers, admin_port=place.admin_port,
             old=", ".join(f'"http://{address}"' for address in place.old),
             new=", ".join(f'"http://{address}"' for address in place.new),
-            routes="\n".join(ROUTE.format(number=number, path=path) for number, path in enumerate(paths)))}
+            routes="\n".join(ROUTE.format(number=number, path=path) for number, path in enumerate(place.prefixes)))}
 
     def command(self, place: Place) -> list[str]:
         return [sys.executable, "-m", "proxy", "run", "-c", str(place.folder / "turnout.yaml")]

@@ -1,4 +1,7 @@
-"""Memory per idle keep-alive connection: 10,000 connections that each have served one request."""
+"""Memory per idle keep-alive connection: 10,000 connections that each have served one request.
+
+A proxy needs a second descriptor per connection in the worst case, so half of the limit on descriptors is the most.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from benchmarks.loads import client, requests
 from benchmarks.peers import Peer
 
 CONNECTIONS = 10_000
-SPARE = 500                                     # descriptors of this process that are not connections
+ENOUGH = 9_000                                  # fewer are flagged
+SPARE = 200                                     # descriptors that are neither connections nor kept for their servers
 SETTLE_S = 0.5                                  # until the proxy has closed what it need not keep
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)        # no TIME_WAIT for thousands of connections
 TRIED_AGAIN = 100
@@ -32,14 +36,14 @@ class Idle:
 
     def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields a run per peer: bytes per connection, from the proportional set size of the worker processes."""
-        wanted = min(CONNECTIONS, bench.descriptors - SPARE)
+        wanted = min(CONNECTIONS, bench.descriptors // 2 - SPARE)
         for peer in peers:
             with bench.up(peer, bench.place(peer, "idle")) as one:
                 yield self._measure(one, wanted)
 
     def _measure(self, one: Proxy, wanted: int) -> Run:
         flags = list(one.flags)
-        if wanted < CONNECTIONS:
+        if wanted < ENOUGH:
             flags.append(f"only {wanted} connections: the limit on descriptors forbids more")
         workers = one.workers()
         before = proc.memory(workers)
