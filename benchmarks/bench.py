@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from benchmarks import origin, proc, verify
+from benchmarks import machine, origin, proc, verify
 from benchmarks.loads import client, requests
 from benchmarks.peers import Peer, Place
 from benchmarks.processes import Cores, Program, Programs, StartError, free_port, wait_until_it_answers
@@ -112,7 +112,7 @@ class Bench:
 
     def note(self, name: str, why: str) -> None:
         """Remember and say why a figure of `name` is missing. No path of this machine goes into the results."""
-        why = why.replace(str(self.folder), "{work}")
+        why = machine.anonymous(why, self.folder)
         self.notes.setdefault(name, []).append(why)
         self.say(f"  ! {name}: {why}")
 

@@ -75,8 +75,8 @@ def now() -> datetime:
 
 
 def anonymous(text: str, folder: Path) -> str:
-    """A configuration as it may stand in a result: without paths, and with every port as PORT, so that runs compare."""
-    text = text.replace(str(folder), "{work}").replace(str(ROOT), "{root}")
+    """A text as it may stand in a result: without paths, and with every port as PORT, so that runs compare."""
+    text = text.replace(str(folder), "{work}").replace(str(ROOT), "{root}").replace(str(Path.home()), "{home}")
     return re.sub(r'(:|"port_value": )\d{4,5}\b', r"\1PORT", text)
 
 

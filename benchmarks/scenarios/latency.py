@@ -36,8 +36,8 @@ class Latency:
         proxies = bench.standing(peers)
         rate = round(peak_rate(bench, proxies) / 2, -2)
         bench.say(f"  rate: {rate:,.0f} requests/s")
-        seconds = bench.effort.seconds + (0 if bench.effort.quick else 2)
-        for number in range(max(1, bench.effort.rounds - 2)):
+        seconds = bench.effort.seconds + (0 if bench.effort.quick else 1)
+        for number in range(1 if bench.effort.quick else bench.effort.rounds):
             direct = load(bench, openloop.Plan(bench.service.old_port, rate, seconds, seed=number))
             yield Run(self.name, "", "direct", number, direct | {"rate": rate}, flags(direct))
             for one in proxies:

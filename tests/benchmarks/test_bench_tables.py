@@ -7,7 +7,8 @@ import pytest
 from benchmarks import report
 from benchmarks.bars import BARS, Bar, Of, judge
 from benchmarks.bench import Run
-from benchmarks.tables import bars_table, figures_table, number
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.tables import ROWS, bars_table, figures_table, number
 
 RATIO = Bar("cpu ÷ nginx's", Of("browser", "cpu_us"), Of("browser", "cpu_us", "nginx"), 1.7, 1.0)
 RESULT = {
@@ -41,6 +42,11 @@ def test_what_must_never_happen_is_judged_by_the_worst_round() -> None:
     bar = next(bar for bar in BARS if bar.above.scenario == "kill")
     runs = [Run("kill", "", "turnout", n, {"lost_on_others": lost}) for n, lost in enumerate([0.0, 1.0, 0.0])]
     assert judge(bar, runs).verdict == "no"
+
+
+def test_every_bar_and_row_is_about_a_scenario_that_exists() -> None:
+    named = {row.scenario for row in ROWS} | {bar.above.scenario for bar in BARS}
+    assert named == {scenario.name for scenario in SCENARIOS}
 
 
 def test_a_bar_without_runs_is_not_measured() -> None:
