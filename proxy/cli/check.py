@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.cli import exits
 from proxy.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from proxy.core.route import Match, Route
     from proxy.settings import Settings
     from proxy.settings.probe import Finding
-
-EXIT_FAILED = 1
-EXIT_CONFIG = 3
 
 
 @click.command()
@@ -37,14 +35,14 @@ def check(file: str, with_probe: bool, as_json: bool) -> None:
         settings = load_file(file)
     except ConfigError as error:
         _print_problems(file, error.problems, as_json)
-        raise click.exceptions.Exit(EXIT_CONFIG) from None
+        raise click.exceptions.Exit(exits.CONFIG) from None
     findings = _probe(settings) if with_probe else []
     if as_json:
         click.echo(json.dumps(_as_json(file, settings, findings if with_probe else None), indent=2))
     else:
         click.echo("\n".join(_as_text(file, settings, findings)))
     if not all(finding.ok for finding in findings):
-        raise click.exceptions.Exit(EXIT_FAILED)
+        raise click.exceptions.Exit(exits.FAILED)
 
 
 def _probe(settings: Settings) -> list[Finding]:

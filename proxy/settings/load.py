@@ -9,10 +9,11 @@ from typing import Any
 from proxy.errors import ConfigError, Problem
 from proxy.settings.build import build
 from proxy.settings.crosscheck import cross_check
-from proxy.settings.document import MAX_FILE_BYTES, Loc, parse
+from proxy.settings.document import Loc
 from proxy.settings.pieces import take_apart
 from proxy.settings.report import FileSource, FlagSource, Report
 from proxy.settings.shape import check_shape
+from proxy.settings.strict_yaml import MAX_FILE_BYTES, parse
 from proxy.settings.units import parse_percent
 from proxy.settings.values import Settings
 

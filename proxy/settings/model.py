@@ -208,7 +208,9 @@ class RouteSection(Section):
 class FileSection(Section):
     """The configuration of Turnout: which traffic goes to which version of a service."""
 
-    listen: Annotated[list[Annotated[Listen, fields.LISTEN]], Field(min_length=1), fields.OneOrMore()] = Field(
+    listen: Annotated[
+        list[Annotated[Listen, fields.LISTEN]], Field(min_length=1, max_length=64), fields.OneOrMore(),
+    ] = Field(
         default=[Listen("127.0.0.1", 8080)], description="Where clients connect: one address or a list.",
         json_schema_extra={"default": "127.0.0.1:8080"}, examples=["0.0.0.0:80", ["127.0.0.1:8080", "[::1]:8080"]])
     workers: Annotated[int | None, fields.WORKERS] = _entry(

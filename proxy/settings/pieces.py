@@ -78,7 +78,7 @@ def take_apart(data: dict[str, Any]) -> Pieces:
     """Read whatever can be read of a file's data."""
     listen = data.get("listen")
     listen = "127.0.0.1:8080" if listen is None else listen
-    listens: list[tuple[Loc, Any]] = [(("listen", index), item) for index, item in enumerate(listed(listen))]
+    listens: list[tuple[Loc, Any]] = [(("listen", index), item) for index, item in enumerate(listed(listen)[:64])]
     admin = mapping(data.get("admin"))
     tokens = enumerate(listed(admin.get("tokens")))
     versions = data.get("versions")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.errors import Problem
 from proxy.settings.document import Document, Loc, Place, dotted
+from proxy.settings.grammar import suggest
+
+MAX_PROBLEMS = 200
+"""Nobody reads more at once; and looking for what each of 100,000 unknown words may have meant takes minutes."""
 
 
 class Source(Protocol):
@@ -85,17 +89,31 @@ class Report:
     _errors: list[tuple[tuple[int, int], Problem]] = field(default_factory=list)
     _warnings: list[tuple[tuple[int, int], Problem]] = field(default_factory=list)
     _seen: set[tuple[Loc, bool] | tuple[str, str]] = field(default_factory=set)
+    _untold: int = 0
 
     def error(self, loc: Loc, message: str, *, of_key: bool = False) -> None:
         """Something that must be put right first. Of two problems at one value, the first one says it."""
+        if self.full:
+            self._untold += 1
+            return
         problem = self._problem(loc, message, of_key)
         if (loc, of_key) not in self._seen and (problem.where, problem.path) not in self._seen:
             self._errors.append((self.source.order(loc, of_key=of_key), problem))
         self._seen.add((loc, of_key))
 
+    @property
+    def full(self) -> bool:
+        """Whether further errors are only counted."""
+        return len(self._errors) >= MAX_PROBLEMS
+
+    def near(self, word: str, known: Collection[str]) -> str:
+        """` (did you mean …?)`, as long as somebody will read it."""
+        return "" if self.full or len(known) > MAX_PROBLEMS else suggest(word, list(known))
+
     def warning(self, loc: Loc, message: str, *, of_key: bool = False) -> None:
         """Something that works, but probably not as meant."""
-        self._warnings.append((self.source.order(loc, of_key=of_key), self._problem(loc, message, of_key)))
+        if len(self._warnings) < MAX_PROBLEMS:
+            self._warnings.append((self.source.order(loc, of_key=of_key), self._problem(loc, message, of_key)))
 
     def found(self, problem: Problem, order: tuple[int, int]) -> None:
         """An error that already knows its place."""
@@ -108,7 +126,8 @@ class Report:
     @property
     def errors(self) -> list[Problem]:
         """Every error, in the order of the file."""
-        return [problem for _, problem in sorted(self._errors, key=lambda entry: entry[0])]
+        told = [problem for _, problem in sorted(self._errors, key=lambda entry: entry[0])]
+        return told + ([Problem("", "", f"… and {self._untold} more")] if self._untold else [])
 
     @property
     def warnings(self) -> tuple[Problem, ...]:

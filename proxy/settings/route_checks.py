@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from proxy.settings.document import Loc
-from proxy.settings.grammar import parse_header_name, suggest
+from proxy.settings.grammar import parse_header_name
 from proxy.settings.model import OverrideSection, StickySection
 from proxy.settings.pieces import RoutePieces, mapping
 from proxy.settings.report import Report
@@ -20,7 +20,7 @@ def check_route(route: RoutePieces, versions: list[str] | None, report: Report) 
     _check_weights(route, report)
     _check_headers(route, report)
     if route.baseline is not None and route.weights and route.baseline not in route.weights:
-        near = suggest(route.baseline, list(route.weights))
+        near = report.near(route.baseline, route.weights)
         report.error((*route.loc, "baseline"), f"`{route.baseline}` is not in this route's split{near}")
     if route.sticky is not None:
         _check_sticky((*route.loc, "sticky"), route.sticky, report)
@@ -35,10 +35,10 @@ def _check_versions_exist(route: RoutePieces, versions: list[str] | None, report
         return
     for name in route.weights:
         if name not in versions:
-            near = suggest(name, versions)
+            near = report.near(name, versions)
             report.error((*route.loc, "split", name), f"no version is called {quote(name)}{near}", of_key=True)
     if route.shadow is not None and route.shadow.to not in versions:
-        near = suggest(route.shadow.to, versions)
+        near = report.near(route.shadow.to, versions)
         report.error((*route.loc, "shadow", "to"), f"no version is called {quote(route.shadow.to)}{near}")
 
 

@@ -7,7 +7,6 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from proxy.settings.document import Loc
-from proxy.settings.grammar import suggest
 from proxy.settings.model import FileSection, keys_of
 from proxy.settings.report import Report
 from proxy.settings.units import quote
@@ -15,7 +14,7 @@ from proxy.settings.units import quote
 _KINDS = {
     "model_type": "must be a mapping (`key: value`)", "model_attributes_type": "must be a mapping (`key: value`)",
     "dict_type": "must be a mapping (`key: value`)", "list_type": "must be a list (`[one, two]`, or lines with `- `)",
-    "too_short": "must not be empty",
+    "too_short": "must not be empty", "too_long": "has too many entries",
 }
 
 
@@ -33,7 +32,7 @@ def _report(problem: Any, report: Report) -> None:
     loc: Loc = problem["loc"]
     kind: str = problem["type"]
     if kind == "extra_forbidden":
-        report.error(loc, f"is not known{_nearest(loc)}", of_key=True)
+        report.error(loc, f"is not known{'' if report.full else _nearest(loc, report)}", of_key=True)
     elif kind == "missing":
         report.error(loc, "is missing")
     elif kind == "value_error" and loc[-1] == "[key]":
@@ -41,17 +40,17 @@ def _report(problem: Any, report: Report) -> None:
     elif kind == "value_error":
         report.error(loc, str(problem["ctx"]["error"]))
     else:
-        given = "" if kind == "too_short" else f", not {quote(problem['input'])}"
+        given = "" if kind in ("too_short", "too_long") else f", not {quote(problem['input'])}"
         report.error(loc, _KINDS.get(kind, str(problem["msg"])) + given)
 
 
-def _nearest(loc: Loc) -> str:
+def _nearest(loc: Loc, report: Report) -> str:
     """What an unknown key may have meant: a similar key of its section, or the section where it belongs."""
     section = section_at(loc[:-1])
     key = str(loc[-1])
     if section is None:
         return ""
-    if near := suggest(key, list(keys_of(section))):
+    if near := report.near(key, keys_of(section)):
         return near
     homes = [dotted for dotted, other in sections() if key in keys_of(other) and other is not section]
     if len(homes) == 1:

@@ -11,8 +11,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from proxy.settings import load_file
-from proxy.settings.document import parse
 from proxy.settings.schema import json_schema, keys
+from proxy.settings.strict_yaml import parse
 
 CONFIG = Path(__file__).parents[2] / "config"
 EXAMPLES = sorted(CONFIG.glob("*.yaml"))

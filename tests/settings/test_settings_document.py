@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
-from proxy.settings import document, load_bytes, load_file
+from proxy.settings import load_bytes, load_file, strict_yaml
 
 GOOD = "versions: {old: {servers: ['http://h:1']}}\nroutes: [{name: r, split: {old: 1}}]\n"
 
@@ -20,7 +20,7 @@ GOOD = "versions: {old: {servers: ['http://h:1']}}\nroutes: [{name: r, split: {o
 @pytest.fixture(params=["C", "Python"], autouse=True)
 def each_loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML may be built without libyaml: both parsers must say the same."""
-    monkeypatch.setattr(document, "Loader", yaml.CSafeLoader if request.param == "C" else yaml.SafeLoader)
+    monkeypatch.setattr(strict_yaml, "Loader", yaml.CSafeLoader if request.param == "C" else yaml.SafeLoader)
 
 
 def problems(text: str | bytes) -> list[str]:

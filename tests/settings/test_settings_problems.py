@@ -365,3 +365,14 @@ def test_a_secret_is_never_quoted() -> None:
 )
 def test_what_is_probably_not_meant_is_a_warning(text: str, message: str) -> None:
     assert warnings(text) == [message]
+
+
+def test_of_very_many_problems_some_are_told_and_the_rest_counted() -> None:
+    text = VERSIONS + ROUTES
+    assert problems(text + "\n".join(f"key{number}: 1" for number in range(5000)))[200:] == ["… and 4800 more"]
+    assert problems(text + "\n".join(f"key{number}: ${{NOPE}}" for number in range(5000)))[200:] == ["… and more"]
+
+
+def test_sixty_four_addresses_to_listen_on_are_enough() -> None:
+    text = VERSIONS + ROUTES + "listen: [" + ", ".join(f"127.0.0.1:{port}" for port in range(1, 66)) + "]"
+    assert problems(text) == ["f:3:9: listen: has too many entries"]
