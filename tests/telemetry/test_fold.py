@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from proxy.telemetry.fold import Fold
+
+
+def test_counters_of_a_dead_worker_stay_and_its_gauges_leave() -> None:
+    fold = Fold()
+    fold.add(1, [("n_total", ("a",), 3)], [("open", (), 5)], [])
+    fold.add(2, [("n_total", ("a",), 4)], [("open", (), 7)], [])
+    assert fold.gauges("open") == {(): 12}
+    fold.forget(1)
+    assert fold.counters("n_total") == {("a",): 7}
+    assert fold.gauges("open") == {(): 7}
+
+
+def test_a_gauge_is_what_was_said_last() -> None:
+    fold = Fold()
+    fold.add(1, [], [("open", (), 5), ("inflight", ("a",), 2)], [])
+    fold.add(1, [], [("open", (), 6)], [])
+    assert fold.gauge(1, "open") == 6
+    assert fold.gauge(1, "inflight", ("a",)) is None
+
+
+def test_a_delay_is_the_worst_of_all_workers() -> None:
+    fold = Fold()
+    assert fold.worst("lag") == 0.0
+    fold.add(1, [], [("lag", (), 0.1)], [])
+    fold.add(2, [], [("lag", (), 0.3)], [])
+    assert fold.worst("lag") == 0.3
+
+
+def test_histograms_of_all_workers_add_up() -> None:
+    fold = Fold()
+    fold.add(1, [], [], [("d", ("a",), {3: 1, 4: 2}, 0.5)])
+    fold.add(2, [], [], [("d", ("a",), {4: 5}, 1.5)])
+    histogram = fold.histograms("d")["a",]
+    assert histogram.buckets == {3: 1, 4: 7}
+    assert histogram.sum == 2.0
