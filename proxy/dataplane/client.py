@@ -87,6 +87,10 @@ class ClientConnection(asyncio.Protocol):
         self.half_closed = True
         if self.exchange is not None:
             return self.exchange.client_eof()
+        if self.buffer and self._linger_left < 0:
+            # Whole requests may wait for their turn; `resume` sees to them, and closes after the last.
+            self.worker.loop.call_soon(self.resume)
+            return True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -177,14 +181,16 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = min(self.deadline, self.worker.now + self.worker.site.timeouts.request_head)
 
     def resume(self) -> None:
-        """Go on with what came ahead of its turn."""
+        """Go on with what came ahead of its turn, unless the answers before it still wait for the client to read."""
+        if self.write_paused:
+            return
         data, self.buffer = self.buffer, b""
         self.release(AHEAD_OF_TURN)
         if data and self.exchange is None and self._linger_left < 0 and not self.transport.is_closing():
             self._next_request(data)
         elif data:
             self.buffer = data
-        if self.half_closed and self.exchange is None:
+        if self.half_closed and (self.exchange is None or not self.exchange.client_eof()):
             self.transport.close()
 
     def ahead(self, data: bytes) -> None:
@@ -251,6 +257,7 @@ class ClientConnection(asyncio.Protocol):
         if self.half_closed or not (self.buffer or self._held):
             self.buffer = b""
             self.transport.close()
+            self._close_by(self.worker.site.timeouts.response_idle)
         else:
             self.buffer = b""
             self.linger()
@@ -260,13 +267,19 @@ class ClientConnection(asyncio.Protocol):
         self.exchange = None
         if self.half_closed or self.transport.is_closing():
             self.transport.close()
+            self._close_by(self.worker.site.timeouts.response_idle)
             return
         self._linger_left = LINGER_BYTES
-        self.deadline = self.worker.now + LINGER_S
+        # A client that is still reading the answer gets as long for it as any other.
+        self._close_by(self.worker.site.timeouts.response_idle if self.write_paused else LINGER_S)
         if self._held:
             self._held = 0
             self.transport.resume_reading()
         self.transport.write_eof()
+
+    def _close_by(self, seconds: float) -> None:
+        """The connection is about to end; a client that never reads the rest does not keep it."""
+        self.deadline = self.worker.now + seconds
 
     def cut(self, *, unframed: bool = False) -> None:
         """End the connection so that nobody takes what was sent for the whole answer.
@@ -281,7 +294,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.abort()
         else:
             self.transport.close()
-            self.deadline = self.worker.now + LINGER_S
+            self._close_by(LINGER_S)
 
     def on_deadline(self) -> None:
         """The deadline has passed; what that means depends on what was waited for."""
@@ -294,6 +307,7 @@ class ClientConnection(asyncio.Protocol):
             self.refuse(RefusedError(REQUEST_TIMEOUT, "the request head did not arrive in time"), self.buffer)
         else:
             self.transport.close()
+            self._close_by(LINGER_S)
 
     def drain(self, quiet_by: float) -> None:
         """Take no request after the one that is under way; an idle connection has until `quiet_by`."""

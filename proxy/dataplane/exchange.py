@@ -22,6 +22,7 @@ from proxy.errors import (
     BAD_GATEWAY,
     BAD_REQUEST,
     BODY_TOO_LARGE,
+    CONNECT_FAILED,
     GATEWAY_TIMEOUT,
     NO_ROUTE,
     REQUEST_TIMEOUT,
@@ -107,6 +108,8 @@ class Exchange:
                 request.keep_alive = False
                 self.fail(BAD_REQUEST, "Host is not a host with an optional port")
             else:
+                if request.length:
+                    request.keep_alive = False  # its body is still to come, and is no request
                 self.fail(NO_ROUTE, "no route matches the host, path and method of this request")
             return False
         choice = choose(route, request, self.client.worker.chance)
@@ -133,13 +136,12 @@ class Exchange:
         """Send the head to a server of the version, on a warm connection if there is one."""
         servers = self._backend.servers  # type: ignore[union-attr]
         self._attempts += 1
-        pool = (servers.acquire(self._excluded) if self._excluded else None) or servers.acquire()
-        self._pool = pool
-        if not pool.idle or self._attempts > 1:  # a retry never relies on another connection that may be stale
+        self._pool = pool = servers.acquire()
+        if not pool.idle:
             self._connect(pool)
             return
         server = pool.idle.popitem()[0]
-        if self.request.method not in IDEMPOTENT and server.seems_stale():
+        if (self._upload is not None or self.request.method not in IDEMPOTENT) and server.seems_stale():
             server.transport.abort()
             self._connect(pool)
             return
@@ -160,6 +162,9 @@ class Exchange:
             self._attempt_failed(Failure.CONNECT, error.refusal, error.detail)
             return
         self._connecting = None
+        if server.transport.is_closing():
+            self._attempt_failed(Failure.CONNECT, CONNECT_FAILED, f"{pool.label} accepted and closed at once")
+            return
         server.exchange = self
         self._server = server
         pending, self._pending = self._pending or [], None
@@ -176,15 +181,22 @@ class Exchange:
             return
         if failure is Failure.CONNECT and self._pool is not None:
             self._excluded = (*self._excluded, self._pool)
-        backend = self._backend
-        backend.tally.retries += 1  # type: ignore[union-attr]
-        backend.tally.inflight -= 1  # type: ignore[union-attr]
-        self._let_go()
+        given_up = self._backend
+        given_up.tally.inflight -= 1  # type: ignore[union-attr]
+        self._part_from_server()
         self._backend = None
         self._part = b""
         self._site = self.client.worker.site
-        if self._choose():
-            self._attempt()
+        if not self._choose():
+            return
+        pool = self._backend.servers.acquire(self._excluded)  # type: ignore[attr-defined]
+        if pool is None:
+            self.fail(refusal, detail)  # every server there is has just failed this request
+            return
+        given_up.tally.retries += 1  # type: ignore[union-attr]
+        self._attempts += 1
+        self._pool = pool
+        self._connect(pool)  # never on a pooled connection, which may be as stale as the last
 
     # ---- the request's body ----
 
@@ -376,7 +388,9 @@ class Exchange:
         if server is not None:
             if client.write_paused:
                 server.transport.resume_reading()  # it was stopped for the sake of this client only
-            if response.keep_alive:  # type: ignore[union-attr]
+            if self.request.length and server.transport.get_write_buffer_size():
+                self._abandon(server)  # it answered before it had read the whole request, and may never read it
+            elif response.keep_alive:  # type: ignore[union-attr]
                 pool.give_back(server, now + self._site.timeouts.upstream_keepalive)  # type: ignore[union-attr]
             else:
                 server.exchange = None
@@ -412,8 +426,12 @@ class Exchange:
 
     def server_drained(self) -> None:
         """The server caught up."""
-        self.client.release(SERVER_FULL)
-        self.client.deadline = self.client.worker.now + self._site.timeouts.request_idle
+        client, timeouts = self.client, self._site.timeouts
+        client.release(SERVER_FULL)
+        if self._upload is not None:
+            client.deadline = client.worker.now + timeouts.request_idle
+        elif self._response is None:
+            client.deadline = client.worker.now + timeouts.response_head  # it has the whole request from now on
 
     def client_full(self) -> None:
         """The client does not read as fast as the server answers."""
@@ -427,11 +445,19 @@ class Exchange:
             self._server.transport.resume_reading()
 
     def client_eof(self) -> bool:
-        """The client has shut down its side: fatal within its body, else it may well be waiting for the answer."""
-        if self._upload is not None:
+        """The client has shut down its side: fatal within its body, else it may well be waiting for the answer.
+
+        That an answer came early is a good reason to stop sending the body.
+        """
+        if self._upload is not None and self._response is None:
             return False
         watch_half_closed(self.client, self)
         return True
+
+    @property
+    def _ends_with_connection(self) -> bool:
+        """Whether nothing but the end of the connection tells the client where the answer ends."""
+        return self._response is not None and self._response.length < 0 and self.request.minor == 0
 
     @property
     def answer_begun(self) -> bool:
@@ -447,11 +473,12 @@ class Exchange:
     def on_deadline(self) -> None:
         """Nothing has moved for too long; say whose turn it was."""
         client = self.client
-        if self._response is not None:
-            slow = "the client did not read" if client.write_paused else "the server did not go on with"
-            if not client.write_paused:
-                self._count_failure(GATEWAY_TIMEOUT)
-            self.fail(GATEWAY_TIMEOUT, f"{slow} the answer in time")
+        if self._response is not None and client.write_paused:
+            self.client_lost()  # it does not read: as good as gone, and nothing to hold against the version
+            client.cut(unframed=self._ends_with_connection)
+        elif self._response is not None:
+            self._count_failure(GATEWAY_TIMEOUT)
+            self.fail(GATEWAY_TIMEOUT, "the server did not go on with the answer in time")
         elif self._upload is not None and not client.held_by_server and not self._waits_for_continue:
             self.fail(REQUEST_TIMEOUT, "the request body did not go on in time")
         else:
@@ -469,13 +496,12 @@ class Exchange:
         worker = client.worker
         now = worker.clock()
         begun, whole_request = self._response is not None, self._upload is None
-        unframed = self._response is not None and self._response.length < 0 and request.minor == 0
         if self._backend is not None:
             self._backend.tally.done(refusal.status, now - self._started)
         worker.counters.refused(refusal.slug)
         self._let_go()
         if begun:
-            client.cut(unframed=unframed)
+            client.cut(unframed=self._ends_with_connection)
             return
         keep_alive = request.keep_alive and whole_request and not client.last_one
         head = self._head or b"".join(request.parts)
@@ -492,8 +518,11 @@ class Exchange:
             self.client.worker.counters.upstream_error(self._backend.version, self._pool.label, refusal.slug)
 
     def _let_go(self) -> None:
-        """Part from the server: what it still sends or expects belongs to nobody."""
+        """Part from both: what they still send or expect belongs to nobody."""
         self._end_upload()
+        self._part_from_server()
+
+    def _part_from_server(self) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None

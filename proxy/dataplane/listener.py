@@ -20,14 +20,15 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listener:
-    """One listening socket of a worker."""
+    """One listening socket of a worker. `room`: how many connections may be accepted now."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket,
-                 factory: Callable[[], asyncio.Protocol]) -> None:
+                 factory: Callable[[], asyncio.Protocol], room: Callable[[], int]) -> None:
         sock.setblocking(False)
         self._loop = loop
         self._sock = sock
         self._factory = factory
+        self._room = room
         self._open = False
         self._exhausted: asyncio.TimerHandle | None = None
         self._joining: set[asyncio.Task[object]] = set()
@@ -36,6 +37,16 @@ class Listener:
     def is_open(self) -> bool:
         """Whether connections are being accepted, or will be as soon as there are descriptors for them."""
         return self._open
+
+    @property
+    def joining(self) -> int:
+        """How many connections were accepted and are not yet with their protocol."""
+        return len(self._joining)
+
+    async def joined(self) -> None:
+        """Wait until every accepted connection is with its protocol."""
+        if self._joining:
+            await asyncio.wait(self._joining)
 
     def open(self) -> None:
         """Accept from now on."""
@@ -69,7 +80,8 @@ class Listener:
 
     def _accept_some(self) -> bool:
         """Accept a handful; returns whether there may be more."""
-        for _ in range(ACCEPTED_AT_ONCE):
+        room = self._room()
+        for _ in range(min(ACCEPTED_AT_ONCE, room)):
             if not self._open:
                 return False
             try:
@@ -88,7 +100,7 @@ class Listener:
             task: asyncio.Task[object] = self._loop.create_task(self._join(connection), name="accept")
             self._joining.add(task)
             task.add_done_callback(self._joining.discard)
-        return True
+        return room > 0
 
     async def _join(self, connection: socket.socket) -> None:
         try:

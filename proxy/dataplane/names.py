@@ -39,10 +39,19 @@ class Name:
         if not self.addresses:
             self._begin()
             if self._lookup is not None:
-                await asyncio.shield(self._lookup)
+                await self._looked_up(self._lookup)
             if not self.addresses:
                 raise OSError(f"cannot resolve {self.host}: {self.failure}")
         return self.addresses
+
+    async def _looked_up(self, lookup: asyncio.Task[None]) -> None:
+        """Wait for the lookup, which others may wait for as well. Raises OSError when it was given up."""
+        try:
+            await asyncio.shield(lookup)
+        except asyncio.CancelledError:
+            if not lookup.cancelled():
+                raise
+            raise OSError(f"{self.host} is not used any more") from None
 
     def refresh(self, now: float) -> None:
         """Look the name up again when the answer is old; the result is there some time later."""
@@ -57,8 +66,8 @@ class Name:
     async def _resolve(self) -> None:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            self.failure = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # the latter for a label that IDNA cannot have
+            self.failure = (error.strerror if isinstance(error, OSError) else None) or str(error)
             return
         self.failure = None
         self.addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))

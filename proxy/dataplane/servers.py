@@ -7,16 +7,28 @@ ends it: a server that speaks out of turn would shift every later answer by one.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import select
+import socket
 from typing import TYPE_CHECKING, cast
 
 from proxy.core.route import Server
 from proxy.dataplane.names import Name
-from proxy.errors import CONNECT_FAILED, CONNECT_TIMEOUT, RefusedError
+from proxy.errors import CONNECT_FAILED, CONNECT_TIMEOUT, OVERLOADED, RefusedError
 
 if TYPE_CHECKING:
     from proxy.dataplane.exchange import Exchange
     from proxy.dataplane.tunnel import Tunnel
+
+
+_OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""What the proxy has run out of: not the server's fault."""
+
+
+_LAST_READ_BYTES = 64 * 1024
+_LAST_READS = 4
+"""Together they bound what a broken connection may still add to a client's buffer."""
 
 
 class ServerConnection(asyncio.Protocol):
@@ -53,11 +65,31 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the pool, and tell the exchange."""
-        self.pool.forget(self)
         exchange = self.exchange
+        if exchange is not None and exc is not None:
+            self._hear_out(exchange)
+            exchange = self.exchange
+        self.pool.forget(self)
         if exchange is not None:
             self.exchange = None
             exchange.server_lost(exc)
+
+    def _hear_out(self, exchange: Exchange | Tunnel) -> None:
+        """Hand on what the server said before the connection broke.
+
+        A server that answers early and closes resets the connection on what is still sent to it. When it is writing
+        that notices first, the answer is still unread.
+        """
+        with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as sock:
+            sock.setblocking(False)
+            for _ in range(_LAST_READS):
+                try:
+                    data = sock.recv(_LAST_READ_BYTES)
+                except OSError:
+                    return
+                if not data or self.exchange is not exchange:
+                    return
+                exchange.server_data(data)
 
     def pause_writing(self) -> None:
         """The server reads more slowly than the client sends."""
@@ -74,6 +106,8 @@ class ServerConnection(asyncio.Protocol):
 
         Asked before a request that may not be repeated is risked on a connection that was idle.
         """
+        if self.transport.is_closing():
+            return True
         waiting = select.poll()
         waiting.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLHUP)
         return bool(waiting.poll(0))
@@ -124,6 +158,8 @@ class ServerPool:
         except TimeoutError:
             raise RefusedError(CONNECT_TIMEOUT, f"{self.label} did not accept within {within_s:g} s") from None
         except OSError as error:
+            if error.errno in _OWN_LIMITS:
+                raise RefusedError(OVERLOADED, f"no connection can be made: {error.strerror}") from None
             raise RefusedError(CONNECT_FAILED, f"{self.label}: {error.strerror or error}") from None
 
     async def _connect(self) -> ServerConnection:

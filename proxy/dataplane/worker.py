@@ -99,7 +99,7 @@ class Worker:
 
     def listen(self, sock: socket.socket) -> None:
         """Accept connections from this listening socket. The worker owns its copy; whoever made it keeps it alive."""
-        listener = Listener(self.loop, sock, lambda: ClientConnection(self))
+        listener = Listener(self.loop, sock, lambda: ClientConnection(self), self._room)
         self._listeners.append(listener)
         listener.open()
 
@@ -109,6 +109,8 @@ class Worker:
         counters = self.counters
         counters.accepted += 1
         counters.connections += 1
+        if self._emptied is not None:
+            client.last_one = True  # it was in the queue when draining began
         if len(self.clients) >= self._most_clients:
             self._regulate()
 
@@ -116,12 +118,18 @@ class Worker:
         """A connection is gone."""
         self.clients.discard(client)
         self.counters.connections -= 1
+        if len(self.clients) == self._most_clients - 1:
+            self._regulate()  # somebody may be waiting for this place
         if self._emptied is not None and not self.clients and not self._emptied.done():
             self._emptied.set_result(None)
 
     @property
     def _most_clients(self) -> int:
         return max(1, self.site.limits.connections // self._workers)
+
+    def _room(self) -> int:
+        """How many connections may still be accepted; those that are about to be admitted count already."""
+        return self._most_clients - len(self.clients) - sum(listener.joining for listener in self._listeners)
 
     def _regulate(self) -> None:
         """At the limit connections wait in the kernel's queue instead of being accepted and refused."""
@@ -143,6 +151,7 @@ class Worker:
 
     def _sweep(self) -> None:
         """Compare every deadline: one pass over a set costs less than a timer per request."""
+        self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)  # first: whatever fails below, time goes on
         now = self.clock()
         self.counters.lag_s = max(0.0, now - self.now - SWEEP_S)
         self.now = now
@@ -154,7 +163,6 @@ class Worker:
             pool.sweep(now)
         self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
         self._regulate()
-        self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
 
     # ---- leaving
 
@@ -164,6 +172,8 @@ class Worker:
         for listener in self._listeners:
             listener.accept_waiting()
             listener.close()
+        for listener in self._listeners:
+            await listener.joined()
         quiet_by = self.clock() + min(QUIET_S, within_s / 2)
         for client in list(self.clients):
             client.drain(quiet_by)
@@ -179,6 +189,7 @@ class Worker:
         self._sweeping.cancel()
         for listener in self._listeners:
             listener.shut()
+        self._listeners.clear()
         for client in list(self.clients):
             client.transport.abort()
         for pool in self.site.pools.values():
