@@ -18,10 +18,10 @@ UNTIL_CLOSE = -2
 """`length` of a body that ends with the connection."""
 
 _LENGTH = re.compile(rb"[0-9]{1,19}\r")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [\t -~\x80-\xff]*)?\r").match
+"""RFC 9112 §4; llhttp lets any byte pass in a reason."""
 _STATUS = {b"%d" % status: status for status in range(100, 1000)}
-"""Exactly three digits: `int` would also take a sign, a space or an underscore."""
 _BEGINNING = b"HTTP/1."
-_VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _ONE = ord("1")
 _KEEP_ALIVE = frozenset({b"keep-alive\r", b"Keep-Alive\r"})
 
@@ -37,7 +37,8 @@ class ResponseShape(Shape):
         lengths = self.places(b"content-length")
         self.length = lengths[0] if len(lengths) == 1 else 0
         self.plain = (self.length > 0 and len(self.connection) <= 1
-                      and not self.places(b"transfer-encoding", b"upgrade"))
+                      # llhttp takes Proxy-Connection for Connection
+                      and not self.places(b"transfer-encoding", b"upgrade", b"proxy-connection"))
 
 
 class Response:
@@ -78,11 +79,12 @@ class ResponseParser:
         head = data if end == len(data) else data[:end]
         if end > self._head:
             self.check_begun(head)
-        status = _STATUS.get(head[9:12])
-        if status is None or not head.startswith(_VERSIONS) or head[12] not in b" \r":
+        started = _STATUS_LINE(head)
+        if started is None:
             raise RefusedError(BAD_GATEWAY, "the server's answer does not begin with an HTTP/1.1 status line")
         if head.count(b"\n") > self._newlines:
             raise RefusedError(BAD_GATEWAY, f"the server's answer has more than {self._newlines - 2} fields")
+        status = _STATUS[started[1]]
         parts = self._split(head)
         shape = self._shapes.get(tuple(parts[1::3])) or self._learn(tuple(parts[1::3]))
         response = Response(status, parts, shape)
@@ -125,6 +127,8 @@ class ResponseParser:
             raise RefusedError(BAD_GATEWAY, f"the head of the server's answer is larger than {self._head} bytes")
         if not _BEGINNING.startswith(data[:7]):
             raise RefusedError(BAD_GATEWAY, "the server's answer does not begin with an HTTP/1.1 status line")
+        if b"\n" in data and data.count(b"\n") != data.count(b"\r\n"):
+            raise RefusedError(BAD_GATEWAY, "the server's answer has a line that does not end with CRLF")
 
     def _learn(self, names: tuple[bytes, ...]) -> ResponseShape:
         shape = ResponseShape(names)
