@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from tests.support.strict import AmbiguousError, Message, take_request
 from tests.support.wire import DEADLINE_S, Address, reset
@@ -165,7 +166,7 @@ class Origin:
         if self.failures:
             raise self.failures[0]
 
-    def __enter__(self) -> Origin:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
