@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Tunnel:
     """Takes the place of an exchange on both connections. `release` is called once, when it has ended."""
 
-    __slots__ = ("_client_done", "_idle_s", "_release", "_server", "_server_done", "client")
+    __slots__ = ("_client_done", "_half_idle_s", "_idle_s", "_release", "_server", "_server_done", "client")
 
     def __init__(self, client: ClientConnection, server: ServerConnection, release: Callable[[], None],
                  site: Site) -> None:
@@ -27,6 +27,8 @@ class Tunnel:
         self._server: ServerConnection | None = server
         self._release = release
         self._idle_s = site.timeouts.tunnel_idle
+        # Once one side has ended, a silent other one has usually been forgotten: that is not to last an hour.
+        self._half_idle_s = min(self._idle_s, site.timeouts.response_idle)
         self._client_done = self._server_done = False
 
     def open(self, from_server: bytes) -> None:
@@ -58,6 +60,7 @@ class Tunnel:
     def client_eof(self) -> bool:
         """The client has said all it will; the server may go on."""
         self._client_done = True
+        self._half_ended()
         if self._server is not None:
             self._server.transport.write_eof()
         return not self._server_done
@@ -65,8 +68,13 @@ class Tunnel:
     def server_eof(self) -> bool:
         """The server has said all it will; the client may go on."""
         self._server_done = True
+        self._half_ended()
         self.client.transport.write_eof()
         return not self._client_done
+
+    def _half_ended(self) -> None:
+        self._idle_s = self._half_idle_s
+        self.client.deadline = self.client.worker.now + self._idle_s
 
     def client_lost(self) -> None:
         """The client is gone, and so is the tunnel."""
@@ -109,5 +117,5 @@ class Tunnel:
             self._server.transport.resume_reading()
 
     def on_deadline(self) -> None:
-        """Nobody has said anything for `timeouts.tunnel_idle`."""
+        """Nobody has said anything for `timeouts.tunnel_idle`, or for `response_idle` since one side ended."""
         self.client.transport.abort()

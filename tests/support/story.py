@@ -162,6 +162,14 @@ def request(method: str, target: str, *fields: str, body: bytes = b"", version: 
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
+def flood(client: Wire, data: bytes) -> None:
+    """Send this again and again, until it is not taken any more."""
+    client.sock.settimeout(0.5)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            client.send(data)
+
+
 def dead_address() -> Address:
     """A port on which nobody listens, and which nobody else gets as long as this process lives."""
     import socket
