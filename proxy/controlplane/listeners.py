@@ -26,10 +26,15 @@ _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One address and its sockets: one per worker, or a single one that all share. Port 0 is resolved in `listen`."""
+    """One address and its sockets: one per worker, or a single one that all share. Port 0 is resolved in `listen`.
+
+    `file`: device and inode of a Unix socket's file. The kernel keeps an inode as long as a socket is bound to it, so
+    they tell our file from a successor's in the same place.
+    """
 
     listen: Listen
     sockets: tuple[socket.socket, ...]
+    file: tuple[int, int] | None = None
 
     def socket_of(self, worker: int) -> socket.socket:
         """Return the socket that the worker with this index accepts from."""
@@ -37,9 +42,10 @@ class Listener:
 
     def close(self) -> None:
         """Close every socket, and remove the file of a Unix socket if it is still ours."""
+        path = self.listen.unix_path
+        if path is not None and self.sockets[0].fileno() >= 0 and _file_at(path) == self.file:
+            Path(path).unlink(missing_ok=True)
         for sock in self.sockets:
-            if sock.family == socket.AF_UNIX and sock.fileno() >= 0:
-                _remove_own(sock)
             sock.close()
 
 
@@ -150,7 +156,7 @@ def _open_unix(listen: Listen) -> list[Listener]:
         if _is_stale(path):
             Path(path).unlink()
         sock.bind(path)
-        return [Listener(listen, (_listening(sock),))]
+        return [Listener(listen, (_listening(sock),), _file_at(path))]
     except OSError as error:
         sock.close()
         raise StartError(_explain(listen, error)) from error
@@ -175,18 +181,12 @@ def _is_stale(path: str) -> bool:
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
 
 
-def _remove_own(sock: socket.socket) -> None:
-    """Remove the socket's file unless another process has put its own in that place meanwhile."""
-    path = sock.getsockname()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        sock.close()
-        try:
-            probe.setblocking(False)
-            probe.connect(path)
-        except ConnectionRefusedError:
-            Path(path).unlink(missing_ok=True)
-        except OSError:
-            pass  # gone, not readable, or somebody else listens: not ours to remove
+def _file_at(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _explain(listen: Listen, error: OSError) -> str:

@@ -135,7 +135,8 @@ class WorkerProcess:
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.returncode is None:
             try:
-                self._process.send_signal(number)
+                # Not Process.send_signal: it polls, and takes the exit code away from whoever waits for it.
+                os.kill(self._process.pid, number)
             except ProcessLookupError:  # it ended meanwhile; `exited` will tell
                 pass
 

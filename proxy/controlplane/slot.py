@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,8 @@ class Slot:
             self.cut += process.cut
             crew.on_gone(process.life)
         self.early_deaths = 0 if process.revision else self.early_deaths + 1
-        self.last_end = process.killed_because or _describe(code)
+        ended_by_us = process.killed_because if code == -signal.SIGKILL else None
+        self.last_end = ended_by_us or _describe(code)
         crew.on_change()
 
     async def _pause(self, delay_s: float) -> None:

@@ -12,6 +12,8 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from proxy.clock import Clock, monotonic
 from proxy.controlplane.errors import StartError
 from proxy.controlplane.lifecycle import State
@@ -21,6 +23,8 @@ from proxy.controlplane.slot import Crew, Slot
 from proxy.core.snapshot import Snapshot
 from proxy.ipc.messages import Stats
 from proxy.telemetry.fold import Fold
+
+log = structlog.get_logger("supervisor")
 
 _WATCH_EVERY_S = 1.0
 
@@ -124,6 +128,8 @@ class Supervisor:
         """Start the workers and wait until every one serves. Raises StartError when they cannot; `stop` is due then."""
         self._outcome = asyncio.get_running_loop().create_future()
         self._tasks = [asyncio.create_task(slot.run(), name=f"worker-{slot.index}") for slot in self.slots]
+        for task in self._tasks:
+            task.add_done_callback(_report_failure)
         self._watch = asyncio.create_task(self._watch_workers(), name="worker-watch")
         await self._outcome
 
@@ -170,7 +176,7 @@ class Supervisor:
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=within_s + self._patience.grace_s)
             killed = self.cut("it did not leave in time") if left else 0
-            await asyncio.gather(*self._tasks)
+            await asyncio.wait(self._tasks)
         return Stopped(cut=sum(slot.cut for slot in self.slots), killed=killed)
 
     def cut(self, reason: str) -> int:
@@ -214,3 +220,9 @@ class Supervisor:
             allowed_s = self._patience.start_s if starting else self._patience.silence_s
             if now - slot.process.heard_at > allowed_s:
                 slot.kill(f"it said nothing for {allowed_s:g} s")
+
+
+def _report_failure(task: asyncio.Task[None]) -> None:
+    """A slot's task ends only when the slot was stopped; anything else is a fault of ours, to be seen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("slot failed", slot=task.get_name(), exc_info=error)

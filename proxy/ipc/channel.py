@@ -119,7 +119,8 @@ class Channel(asyncio.Protocol):
         """Report the end, once (called by the event loop)."""
         self._transport = None
         self.start()
-        if exc is not None:
+        # A peer that died with messages unread resets the stream: that is its end, and no fault of the channel.
+        if exc is not None and not isinstance(exc, ConnectionError):
             self.reason = self.reason or str(exc)
         self._on_closed()
 

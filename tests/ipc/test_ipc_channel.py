@@ -171,3 +171,16 @@ def test_a_reader_that_catches_up_makes_it_writable_again() -> None:
         await until(lambda: reader.closed, "the reader is closed")
 
     in_loop(asyncio.new_event_loop, test)
+
+
+@loops
+def test_a_peer_that_died_with_messages_unread_is_an_end_and_no_fault(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def test(end: End, sock: socket.socket) -> None:
+        end.channel.send(Drain(1.0))
+        sock.close()
+        await until(lambda: end.closed, "the end was noticed")
+        assert end.channel.reason is None
+
+    in_loop(factory, test)
