@@ -107,7 +107,9 @@ class Supervisor:
     @property
     def _served(self) -> bool:
         outcome = self._outcome
-        return outcome is not None and outcome.done() and outcome.exception() is None
+        if outcome is None or not outcome.done() or outcome.cancelled():
+            return False
+        return outcome.exception() is None
 
     def shortcomings(self) -> list[str]:
         """Say what keeps the workers from being complete, one sentence per cause; empty when nothing does."""

@@ -199,3 +199,22 @@ async def test_new_connections_are_refused_when_it_has_left() -> None:
         await supervisor.stop(0.0)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(address, int(port))
+
+
+@scenario
+async def test_a_start_that_is_given_up_leaves_nothing_behind() -> None:
+    async with supervising("mute") as supervisor:
+        starting = asyncio.create_task(supervisor.start())
+        await until(lambda: len(pids(supervisor)) == 2, "the workers were started")
+        starting.cancel()
+        assert not supervisor.ready
+        stopped = await supervisor.stop(5.0)
+        assert stopped.killed == 0
+        assert pids(supervisor) == []
+
+
+@scenario
+async def test_a_worker_that_never_acknowledges_its_first_snapshot_is_replaced() -> None:
+    async with supervising("mute", 1, replace(QUICK, start_s=0.2, early_deaths=2)) as supervisor:
+        with pytest.raises(StartError, match=r"it said nothing for 0\.2 s"):
+            await supervisor.start()

@@ -3,6 +3,7 @@
 obeys: acknowledges, reports one request, leaves when told to (as a real worker does).
 deaf-after-first: acknowledges its first snapshot and no other.
 silent: acknowledges and never says anything again, not even when told to leave.
+mute: acknowledges nothing, and leaves when told to.
 dies: ends with exit code 7 before it has read anything.
 dies-once:FLAG: so, if the file FLAG does not exist, and creates it; obeys otherwise.
 babbles: acknowledges and then sends what is no message.
@@ -52,7 +53,7 @@ def obey(sock: socket.socket, script: str) -> int:
     applied = 0
     for message in messages(sock):
         match message:
-            case Apply(snapshot) if script != "deaf-after-first" or not applied:
+            case Apply(snapshot) if script != "mute" and (script != "deaf-after-first" or not applied):
                 applied += 1
                 say(sock, Applied(snapshot.revision))
                 say(sock, Stats(applied, [("turnout_requests_total", ("shop", "old", "200"), 1.0)],
