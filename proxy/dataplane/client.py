@@ -176,6 +176,9 @@ class ClientConnection(asyncio.Protocol):
         if len(data) > limits.head or (len(data) > limits.request_line and _CRLF not in data):
             self.refuse(self.worker.site.requests.oversized(data), data)
             return
+        if b"\n" in data and data.count(b"\n") != data.count(_CRLF):
+            self.refuse(RefusedError(BAD_REQUEST, "a line of the head does not end with CRLF"), data)
+            return
         self.buffer = data
         # A head must be complete some time after its first byte, however it drips.
         self.deadline = min(self.deadline, self.worker.now + self.worker.site.timeouts.request_head)
@@ -191,7 +194,7 @@ class ClientConnection(asyncio.Protocol):
         elif data:
             self.buffer = data
         if self.half_closed and (self.exchange is None or not self.exchange.client_eof()):
-            self.transport.close()
+            self.close()
 
     def ahead(self, data: bytes) -> None:
         """Keep what a client sends before its turn, up to the limit; beyond that it is not read from."""
@@ -220,7 +223,7 @@ class ClientConnection(asyncio.Protocol):
             if not self.write_paused:
                 self.worker.loop.call_soon(self.resume)
         elif self.half_closed:
-            self.transport.close()
+            self.close()
 
     # ---- reading
 
@@ -244,10 +247,20 @@ class ClientConnection(asyncio.Protocol):
 
     # ---- endings
 
+    def write(self, data: bytes) -> None:
+        """Send this after whatever still waits to be sent."""
+        self.worker.outbox.flush()
+        self.transport.write(data)
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        self.worker.outbox.flush()
+        self.transport.close()
+
     def refuse(self, error: RefusedError, head: bytes = b"") -> None:
         """Answer a request that never became one, and leave: what follows cannot be trusted to be a request."""
         self.worker.counters.refused(error.refusal.slug)
-        self.transport.write(render(error.refusal, error.detail, accept=accept_of(head), keep_alive=False,
+        self.write(render(error.refusal, error.detail, accept=accept_of(head), keep_alive=False,
                                     with_body=not head.startswith(b"HEAD ")))
         self.buffer = b""
         self.linger()
@@ -256,7 +269,7 @@ class ClientConnection(asyncio.Protocol):
         """Close after the last answer; a client that is still sending gets the time to read it."""
         if self.half_closed or not (self.buffer or self._held):
             self.buffer = b""
-            self.transport.close()
+            self.close()
             self._close_by(self.worker.site.timeouts.response_idle)
         else:
             self.buffer = b""
@@ -265,8 +278,9 @@ class ClientConnection(asyncio.Protocol):
     def linger(self) -> None:
         """Say that nothing more will come, and read what still does, so that no reset overtakes the answer."""
         self.exchange = None
+        self.worker.outbox.flush()
         if self.half_closed or self.transport.is_closing():
-            self.transport.close()
+            self.close()
             self._close_by(self.worker.site.timeouts.response_idle)
             return
         self._linger_left = LINGER_BYTES
@@ -287,13 +301,14 @@ class ClientConnection(asyncio.Protocol):
         `unframed`: only the end of the connection ends this body, so it must not be an orderly one.
         """
         self.exchange = None
+        self.worker.outbox.flush()
         if unframed:
             sock = self.transport.get_extra_info("socket")
             if sock is not None and sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
         else:
-            self.transport.close()
+            self.close()
             self._close_by(LINGER_S)
 
     def on_deadline(self) -> None:
@@ -306,7 +321,7 @@ class ClientConnection(asyncio.Protocol):
         elif self.buffer:
             self.refuse(RefusedError(REQUEST_TIMEOUT, "the request head did not arrive in time"), self.buffer)
         else:
-            self.transport.close()
+            self.close()
             self._close_by(LINGER_S)
 
     def drain(self, quiet_by: float) -> None:

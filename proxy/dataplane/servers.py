@@ -57,10 +57,12 @@ class ServerConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.server_data(data)
         else:
+            self.pool.idle.pop(self, None)  # at once: until it is lost, nobody may be given it
             self.transport.abort()
 
     def eof_received(self) -> bool:
         """Keep our side open only where half-closing means something: in a tunnel."""
+        self.pool.idle.pop(self, None)
         return self.exchange is not None and self.exchange.server_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
