@@ -66,9 +66,8 @@ def test_fields_that_connection_names_do_not_go_on_but_ours_and_protected_ones_d
 
 def test_a_trusted_proxy_is_believed_and_continued() -> None:
     got = sent(HOST, b"X-Forwarded-For: 1.2.3.4, 5.6.7.8", b"X-Forwarded-Proto: https",
-               b"X-Forwarded-Host: shop.example", b"X-Forwarded-Port: 443", b"X-Real-IP: 1.2.3.4", b"Forwarded: for=1.2.3.4",
-               b"X_Forwarded_For: 6.6.6.6",
-               hop=FRIEND)
+               b"X-Forwarded-Host: shop.example", b"X-Forwarded-Port: 443", b"X-Real-IP: 1.2.3.4",
+               b"Forwarded: for=1.2.3.4", b"X_Forwarded_For: 6.6.6.6", hop=FRIEND)
     assert sorted(got) == sorted([
         b"GET /a HTTP/1.1", HOST, b"X-Forwarded-Port: 443", b"X-Real-IP: 1.2.3.4", b"Forwarded: for=1.2.3.4",
         *forwarded(b"1.2.3.4, 5.6.7.8, 10.0.0.1", b"https", b"shop.example"), *OURS])

@@ -9,8 +9,7 @@ import pytest
 
 from proxy.errors import RefusedError
 from proxy.http1.request import CHUNKED, Request, RequestParser
-
-LINE, HEAD, FIELDS = 1024, 4096, 16
+from tests.support.refused import FIELDS, GET, HEAD, LINE, POST, REFUSED_REQUESTS, head
 
 
 @pytest.fixture
@@ -18,14 +17,10 @@ def parser() -> RequestParser:
     return RequestParser(line=LINE, head=HEAD, fields=FIELDS, wanted=[b"cookie", b"x-turnout-version", b"app_key"])
 
 
-def head(line: bytes = b"GET /a HTTP/1.1", *fields: bytes, host: bytes | None = b"Host: a.example") -> bytes:
-    return b"\r\n".join([line, *([host] if host is not None else []), *fields]) + b"\r\n\r\n"
-
-
 def refusal(parser: RequestParser, data: bytes) -> int:
     with pytest.raises(RefusedError) as caught:
         parser.parse(data)
-    assert parser.parse(head()).target == b"/a", "the head after a refused one is read afresh"
+    assert parser.parse(head(GET)).target == b"/a", "the head after a refused one is read afresh"
     return caught.value.refusal.status
 
 
@@ -43,14 +38,12 @@ class Accepted:
     asks_upgrade: bytes | None = None
 
 
-GET, POST = b"GET /a HTTP/1.1", b"POST /a HTTP/1.1"
-
 ACCEPTED = {
-    "plain": Accepted(head()),
-    "without a space after the colon": Accepted(head(host=b"Host:a.example")),
-    "white space around a value": Accepted(head(host=b"Host: \t a.example \t ")),
-    "name in capitals": Accepted(head(host=b"HOST: a.example")),
-    "host with a port": Accepted(head(host=b"Host: a.example:8080"), host=b"a.example:8080"),
+    "plain": Accepted(head(GET)),
+    "without a space after the colon": Accepted(head(GET, host=b"Host:a.example")),
+    "white space around a value": Accepted(head(GET, host=b"Host: \t a.example \t ")),
+    "name in capitals": Accepted(head(GET, host=b"HOST: a.example")),
+    "host with a port": Accepted(head(GET, host=b"Host: a.example:8080"), host=b"a.example:8080"),
     "query and odd bytes, as they came": Accepted(head(b"GET //a/../b;c=%2e%zz?x=?&|{}\"<>^` HTTP/1.1"),
                                                   target=b"//a/../b;c=%2e%zz?x=?&|{}\"<>^`"),
     "obs-text in a value": Accepted(head(GET, b"X-A: caf\xe9 \xff")),
@@ -121,107 +114,9 @@ def test_a_head_leaves_nothing_behind_for_the_next_one(parser: RequestParser, na
     assert parser.parse(head(b"GET /next HTTP/1.1")).target == b"/next"
 
 
-REFUSED = {
-    "no request line": (400, b" / HTTP/1.1\r\nHost: a\r\n\r\n"),
-    "two spaces before the target": (400, head(b"GET  /a HTTP/1.1")),
-    "two spaces after the target": (400, head(b"GET /a  HTTP/1.1")),
-    "a space at the end of the line": (400, head(b"GET /a HTTP/1.1 ")),
-    "a tab for a space": (400, head(b"GET\t/a HTTP/1.1")),
-    "a tab in the target": (400, head(b"GET /a\tb HTTP/1.1")),
-    "a space in the target": (400, head(b"GET /a b HTTP/1.1")),
-    "no target": (400, head(b"GET HTTP/1.1")),
-    "0.9": (400, b"GET /a\r\n\r\n"),
-    "a version that is none": (400, head(b"GET /a HTTP/x.1")),
-    "a version with two digits": (400, head(b"GET /a HTTP/1.10")),
-    "a version in lower case": (400, head(b"GET /a http/1.1")),
-    "another protocol": (400, head(b"GET /a RTSP/1.0")),
-    "HTTP/2.0": (505, head(b"GET /a HTTP/2.0")),
-    "HTTP/0.9": (505, head(b"GET /a HTTP/0.9")),
-    "the preface of HTTP/2": (505, b"PRI * HTTP/2.0\r\n\r\n"),
-    "an unknown method": (501, head(b"FOO /a HTTP/1.1")),
-    "a method in lower case": (501, head(b"get /a HTTP/1.1")),
-    "a method that is no token": (400, head(b"GE(T /a HTTP/1.1")),
-    "CONNECT": (501, head(b"CONNECT a.example:443 HTTP/1.1")),
-    "CONNECT of a path": (501, head(b"CONNECT /a HTTP/1.1")),
-    "TRACE": (501, head(b"TRACE /a HTTP/1.1")),
-    "a fragment": (400, head(b"GET /a#b HTTP/1.1")),
-    "a byte beyond ASCII in the target": (400, head(b"GET /caf\xe9 HTTP/1.1")),
-    "DEL in the target": (400, head(b"GET /a\x7f HTTP/1.1")),
-    "NUL in the target": (400, head(b"GET /a\x00 HTTP/1.1")),
-    "a relative target": (400, head(b"GET a HTTP/1.1")),
-    "an asterisk for GET": (400, head(b"GET * HTTP/1.1")),
-    "another scheme": (400, head(b"GET ftp://a.example/ HTTP/1.1")),
-    "no authority": (400, head(b"GET http:///a HTTP/1.1")),
-    "user information": (400, head(b"GET http://me@a.example/a HTTP/1.1")),
-    "another authority than the host": (400, head(b"GET http://b.example/a HTTP/1.1")),
-    "another port than the host": (400, head(b"GET http://a.example:81/a HTTP/1.1")),
-    "an authority that is none": (400, head(b"GET http://a,b/ HTTP/1.1", host=b"Host: a,b")),
-    "no host": (400, head(host=None)),
-    "an absolute form without a host": (400, head(b"GET http://a.example/ HTTP/1.1", host=None)),
-    "an empty host": (400, head(host=b"Host:")),
-    "two hosts": (400, head(GET, b"Host: b.example")),
-    "the same host twice": (400, head(GET, b"Host: a.example")),
-    "two hosts in 1.0": (400, head(b"GET /a HTTP/1.0", b"Host: b.example")),
-    "a space before the colon": (400, head(GET, b"X-A : b")),
-    "a tab before the colon": (400, head(GET, b"X-A\t: b")),
-    "no colon": (400, head(GET, b"X-A")),
-    "no name": (400, head(GET, b": b")),
-    "a space in a name": (400, head(GET, b"X A: b")),
-    "a byte beyond ASCII in a name": (400, head(GET, b"X-\xe9: b")),
-    "a field that begins with a space": (400, head(GET, b" X-A: b")),
-    "a first field that begins with a space": (400, b"GET /a HTTP/1.1\r\n Host: a\r\n\r\n"),
-    "obs-fold": (400, head(GET, b"X-A: b\r\n c")),
-    "obs-fold with a tab": (400, head(GET, b"X-A: b\r\n\tc")),
-    "a folded empty line": (400, head(GET, b"X-A: b\r\n ")),
-    "NUL in a value": (400, head(GET, b"X-A: a\x00b")),
-    "a control byte in a value": (400, head(GET, b"X-A: a\x01b")),
-    "a vertical tab in a value": (400, head(GET, b"X-A: a\x0bb")),
-    "DEL in a value": (400, head(GET, b"X-A: a\x7fb")),
-    "a bare CR in a value": (400, head(GET, b"X-A: a\rb")),
-    "a bare LF in a value": (400, head(GET, b"X-A: a\nX-B: b")),
-    "a bare LF after the request line": (400, b"GET /a HTTP/1.1\nHost: a\r\n\r\n"),
-    "two CRs before an LF": (400, head(GET, b"X-A: a\r")),
-    "length and coding": (400, head(POST, b"Content-Length: 3", b"Transfer-Encoding: chunked")),
-    "coding and length": (400, head(POST, b"Transfer-Encoding: chunked", b"Content-Length: 3")),
-    "two lengths": (400, head(POST, b"Content-Length: 3", b"Content-Length: 4")),
-    "the same length twice": (400, head(POST, b"Content-Length: 3", b"Content-Length: 3")),
-    "a list of lengths": (400, head(POST, b"Content-Length: 3, 3")),
-    "a signed length": (400, head(POST, b"Content-Length: +3")),
-    "a negative length": (400, head(POST, b"Content-Length: -3")),
-    "a hexadecimal length": (400, head(POST, b"Content-Length: 0x3")),
-    "a length with an underscore": (400, head(POST, b"Content-Length: 1_0")),
-    "a length with a space": (400, head(POST, b"Content-Length: 1 0")),
-    "a length in other digits": (400, head(POST, b"Content-Length: \xc2\xb2")),
-    "an empty length": (400, head(POST, b"Content-Length:")),
-    "a length of 20 digits": (400, head(POST, b"Content-Length: 18446744073709551615")),
-    "a length that overflows": (400, head(POST, b"Content-Length: 18446744073709551617")),
-    "coding in 1.0": (400, head(b"POST /a HTTP/1.0", b"Transfer-Encoding: chunked")),
-    "an empty coding": (400, head(POST, b"Transfer-Encoding:")),
-    "an unknown coding": (400, head(POST, b"Transfer-Encoding: xchunked")),
-    "identity": (400, head(POST, b"Transfer-Encoding: identity")),
-    "identity before chunked": (400, head(POST, b"Transfer-Encoding: identity, chunked")),
-    "chunked before identity": (400, head(POST, b"Transfer-Encoding: chunked, identity")),
-    "chunked twice": (400, head(POST, b"Transfer-Encoding: chunked, chunked")),
-    "chunked in two fields": (400, head(POST, b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked")),
-    "identity in another field": (400, head(POST, b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity")),
-    "chunked with a parameter": (400, head(POST, b"Transfer-Encoding: chunked;a=b")),
-    "quoted chunked": (400, head(POST, b'Transfer-Encoding: "chunked"')),
-    "chunked after a control byte": (400, head(POST, b"Transfer-Encoding: \x0bchunked")),
-    "chunked and a comma": (400, head(POST, b"Transfer-Encoding: chunked,")),
-    "a comma and chunked": (501, head(POST, b"Transfer-Encoding: , chunked")),
-    "gzip": (400, head(POST, b"Transfer-Encoding: gzip")),
-    "gzip, chunked": (501, head(POST, b"Transfer-Encoding: gzip, chunked")),
-    "another expectation": (417, head(POST, b"Expect: 200-ok", b"Content-Length: 1")),
-    "a target beyond its bound": (414, head(b"GET /%b HTTP/1.1" % (b"a" * LINE))),
-    "a head beyond its bound": (431, head(GET, b"X-A: " + b"a" * HEAD)),
-    "a request line beyond the bound of the head": (414, head(b"GET /%b HTTP/1.1" % (b"a" * HEAD))),
-    "too many fields": (431, head(GET, *[b"X-%d: a" % n for n in range(FIELDS)])),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REFUSED_REQUESTS)
 def test_what_is_refused_and_how(parser: RequestParser, name: str) -> None:
-    status, data = REFUSED[name]
+    status, data = REFUSED_REQUESTS[name]
     assert refusal(parser, data) == status
 
 
@@ -253,7 +148,7 @@ def test_no_beginning_of_a_head_is_a_head(parser: RequestParser, cut: int) -> No
 def test_a_proxy_connection_field_means_nothing_for_this_or_the_next_connection(parser: RequestParser,
                                                                                  value: bytes) -> None:
     assert parser.parse(head(GET, b"Proxy-Connection: " + value)).keep_alive
-    assert parser.parse(head()).target == b"/a"
+    assert parser.parse(head(GET)).target == b"/a"
 
 
 def test_fields_that_connection_names_are_gone_before_anybody_looks(parser: RequestParser) -> None:

@@ -97,10 +97,17 @@ class RunningWorker:
         return asyncio.run_coroutine_threadsafe(self.worker.drain(within_s), self._loop).result(within_s + DEADLINE_S)
 
     def pass_time(self, seconds: float) -> None:
-        """Move the worker's clock forward, as if nothing had happened meanwhile; the next sweep sees it."""
-        def move(worker: Worker) -> None:
+        """Move the worker's clock forward, as if nothing had happened meanwhile; returns after the next sweep."""
+        def move(worker: Worker) -> float:
             self._ahead_s += seconds
-        self.call(move)
+            return worker.clock()
+        moved = self.call(move)
+        self.wait_until(lambda worker: worker.now >= moved)
+
+    def settle(self) -> None:
+        """Wait until the worker has read what had been sent to it before this was called."""
+        for _ in range(2):
+            self.call(lambda worker: None)
 
     def wait_until(self, condition: Callable[[Worker], bool]) -> None:
         """Wait for a state of the worker that no socket tells of."""
