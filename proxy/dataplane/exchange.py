@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.choose import choose
 from proxy.core.retry import IDEMPOTENT, Failure, may_retry
+from proxy.dataplane.outbox import SMALL
 from proxy.dataplane.presence import watch_half_closed
 from proxy.dataplane.reading import NOT_CONNECTED, SERVER_FULL, SHARE_OF_LOOP
 from proxy.dataplane.tunnel import Tunnel
@@ -147,7 +148,10 @@ class Exchange:
             return
         server.exchange = self
         self._server = server
-        server.transport.write(self._head)
+        if self._upload is None:
+            self.client.worker.outbox.add(server.transport.write, self._head)
+        else:
+            server.transport.write(self._head)
 
     def _connect(self, pool: ServerPool) -> None:
         """The slow path: a connection has to be made first. Meanwhile the body waits, up to a limit."""
@@ -282,7 +286,7 @@ class Exchange:
             self.fail(BAD_GATEWAY, f"the framing of the answer is broken: {error}")
             return
         if out:
-            client.transport.write(out)
+            client.write(out)
         if answer.done:
             if answer.rest:
                 self._response.keep_alive = False  # type: ignore[union-attr]  # it said more than it announced
@@ -331,10 +335,14 @@ class Exchange:
                              set_cookie=self._set_cookie)
         have = len(data) - end
         if have == length:
-            client.transport.write(head + data[end:] if length else head)
+            whole = head + data[end:] if length else head
+            if len(whole) > SMALL:
+                client.write(whole)
+            else:
+                client.worker.outbox.add(client.transport.write, whole)
             self._complete()
             return
-        client.transport.write(head)
+        client.write(head)
         self._answer = body_of(length, self._site.chunk_bounds, reframed=chunked)
         client.deadline = client.worker.now + self._site.timeouts.response_idle
         if have:
@@ -355,7 +363,7 @@ class Exchange:
             self._bad_answer(BAD_GATEWAY, f"the server sent more than {INTERIM_ANSWERS} interim answers")
             return
         if request.minor == 1:
-            self.client.transport.write(
+            self.client.write(
                 response_head(response, keep_alive=True, to_minor=1, chunked=False, set_cookie=None))
         if rest:
             self._read_head(rest)
@@ -365,7 +373,7 @@ class Exchange:
         client, server, backend, pool = self.client, self._server, self._backend, self._pool
         if server is None or backend is None or pool is None:
             return
-        client.transport.write(response_head(response, keep_alive=True, to_minor=1, chunked=False,
+        client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False,
                                              set_cookie=self._set_cookie))
         backend.tally.done(101, client.worker.clock() - self._started)
         self._server = self._pool = None
@@ -413,7 +421,7 @@ class Exchange:
             self.fail(BAD_GATEWAY, "the server closed the connection in the middle of its answer")
             return
         if ending:
-            self.client.transport.write(ending)
+            self.client.write(ending)
         self._complete()
 
     def server_eof(self) -> bool:
@@ -505,7 +513,7 @@ class Exchange:
             return
         keep_alive = request.keep_alive and whole_request and not client.last_one
         head = self._head or b"".join(request.parts)
-        client.transport.write(render(refusal, detail, accept=accept_of(head),
+        client.write(render(refusal, detail, accept=accept_of(head),
                                       keep_alive=keep_alive, with_body=request.method != b"HEAD"))
         if keep_alive:
             client.done(now, keep_alive=True)

@@ -55,7 +55,7 @@ class Tunnel:
     def server_data(self, data: bytes) -> None:
         """Server → client."""
         self.client.deadline = self.client.worker.now + self._idle_s
-        self.client.transport.write(data)
+        self.client.write(data)
 
     def client_eof(self) -> bool:
         """The client has said all it will; the server may go on."""

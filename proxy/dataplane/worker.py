@@ -17,6 +17,7 @@ from proxy.clock import Clock, monotonic
 from proxy.core.split import advance
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.listener import Listener
+from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.servers import ServerPool
 from proxy.dataplane.site import Site
 from proxy.telemetry.counters import Counters
@@ -62,6 +63,7 @@ class Worker:
         """The time of the last sweep: exact enough for deadlines, and costs nothing to read."""
         self.counters = Counters()
         self.chance = Dice()
+        self.outbox = Outbox(self.loop)
         self.site = Site(snapshot, self.counters, ServerPool)
         self.clients: set[ClientConnection] = set()
         self.uploads: set[Exchange] = set()
@@ -187,6 +189,7 @@ class Worker:
     def close(self) -> None:
         """End everything now."""
         self._sweeping.cancel()
+        self.outbox.flush()
         for listener in self._listeners:
             listener.shut()
         self._listeners.clear()
