@@ -1,0 +1,48 @@
+"""Small messages of one turn of the loop, sent together at its end.
+
+Each write wakes whoever reads at the other end. Written one by one between other work, fifty messages wake a sleeping
+neighbour fifty times; written in one go, once. On a loopback connection (a sidecar) that is a tenth of the cost of a
+request.
+
+Invariant: whoever writes to a client or closes its connection by any other way flushes first, so nothing is overtaken.
+Only whole messages come here, and at most `MESSAGES` of `SMALL` bytes wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+MESSAGES = 64
+SMALL = 32 * 1024
+"""Larger ones are written at once: their cost is in their bytes."""
+
+
+class Outbox:
+    """See the module."""
+
+    __slots__ = ("_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: list[tuple[Callable[[bytes], None], bytes]] = []
+
+    def add(self, write: Callable[[bytes], None], data: bytes) -> None:
+        """Write at the end of this turn. `write`: of a transport."""
+        waiting = self._waiting
+        waiting.append((write, data))
+        if len(waiting) == 1:
+            self._loop.call_soon(self.flush)
+        elif len(waiting) == MESSAGES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write now what waits."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        for write, data in waiting:
+            try:
+                write(data)
+            except RuntimeError:  # uvloop's word for a transport that was closed in the meantime
+                continue
