@@ -17,6 +17,8 @@ class Peer:
 
     def __init__(self, sock: socket.socket, number: int) -> None:
         sock.settimeout(DEADLINE_S)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
         self.number = number
         """Which connection of the origin this is, from 0."""
