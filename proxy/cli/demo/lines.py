@@ -20,7 +20,7 @@ def opening_lines(view: View) -> list[str]:
 
 def change_line(weight: int, change: Change | None) -> str:
     """Return what is said of a change of the split."""
-    return f"-- new gets {weight} %: {applied(change)}"
+    return f"-- new gets {weight} % ({applied(change)})"
 
 
 def line(view: View) -> str:
