@@ -87,7 +87,8 @@ def test_a_slow_resolver_holds_up_nobody_else(story: Story, monkeypatch: pytest.
     resolver = Resolver(worker, monkeypatch)
     resolver.gate.clear()
     port = server_at(origin).port
-    routes = (Route("all", Match(), (("old", 1.0),), "old"), Route("quick", Match(path="/quick"), (("new", 1.0),), "new"))
+    routes = (Route("all", Match(), (("old", 1.0),), "old"),
+              Route("quick", Match(path="/quick"), (("new", 1.0),), "new"))
     worker.apply(a_snapshot(Server(HOST, port), new=(Server("127.0.0.3", port),), routes=routes, revision=2))
     waiting, other = story.client(worker), story.client(worker)
     waiting.send(get())
