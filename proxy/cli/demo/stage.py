@@ -31,6 +31,8 @@ from proxy.settings import Settings, from_urls
 WORKERS = 2
 """Enough to show that a change reaches every worker; more would only cost."""
 _DRAIN_S = 0.5
+_TIMER_S = 0.005
+"""A timer may fire this much early; the rest of a step is not worth a look of its own."""
 
 
 @dataclass(slots=True)
@@ -153,7 +155,7 @@ class _Show:
 
     async def _watch(self, lasts_s: float, status: str, counts_down: bool) -> None:
         until_s = monotonic() + lasts_s
-        while (left_s := until_s - monotonic()) > 0:
+        while (left_s := until_s - monotonic()) > _TIMER_S:
             if await happens(self._ending, min(left_s, self._terminal.every_s)):
                 return
             left = f" · {max(0.0, until_s - monotonic()):.0f} s" if counts_down else ""
