@@ -60,8 +60,8 @@ class Match:
 class Sticky:
     """How a client is recognised and what is remembered of it.
 
-    `by`: `cookie` (Turnout issues cookie `name`, living `max_age_s` seconds; None for the browser session), `app_cookie`
-    (the application's cookie `name`), `header` (request header `name`), `address` (the client's address).
+    `by`: `cookie` (Turnout issues cookie `name`, living `max_age_s` seconds; None for the browser session),
+    `app_cookie` (the application's cookie `name`), `header` (request header `name`), `address` (the client's address).
     `mode`: `ramp` derives the version from the key and the weights; `session` writes the first version into a
     signed cookie and keeps it until the route's generation changes.
     """

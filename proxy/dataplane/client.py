@@ -17,7 +17,7 @@ from proxy.dataplane.reading import AHEAD_OF_TURN, NOT_CONNECTED, SERVER_FULL
 from proxy.errors import BAD_REQUEST, REQUEST_TIMEOUT, RefusedError
 from proxy.http1.forward import Hop
 from proxy.http1.refusal import accept_of, render
-from proxy.http1.request import END_OF_HEAD, Request
+from proxy.http1.request import END_OF_HEAD, Request, SeveralHeadsError
 
 if TYPE_CHECKING:
     from proxy.dataplane.site import Site
@@ -28,6 +28,7 @@ NEVER = float("inf")
 LINGER_S = 5.0
 """How long a closed connection is still read from, so that no reset destroys the last answer (RFC 9112 §9.6)."""
 LINGER_BYTES = 8 * 1024 * 1024
+SHORT = 4096
 
 _CRLF = b"\r\n"
 _TLS_HANDSHAKE = 0x16
@@ -127,23 +128,32 @@ class ClientConnection(asyncio.Protocol):
         address = peer[0] if isinstance(peer, tuple) else ""
         self.hop = Hop(address, trusted=site.trusts(address))
 
-    def _next_request(self, data: bytes) -> None:
-        end = data.find(END_OF_HEAD)
-        if end <= 0 or data[0] < 0x41:
-            self._begin_head(data, end)
+    def _next_request(self, data: bytes, end: int = 0) -> None:
+        """Serve the request that `data` begins with; `end`: of its head, where that is known."""
+        looked_for = end
+        if not end:
+            # What is short and ends like a head nearly always is one: the parser says so when it is not.
+            end = len(data) if len(data) < SHORT and data.endswith(END_OF_HEAD) else data.find(END_OF_HEAD) + 4
+        if end <= 4 or data[0] < 0x41:
+            self._begin_head(data)
             return
-        end += 4
-        worker = self.worker
-        site = worker.site  # the one read of invariant 1
+        site = self.worker.site  # the one read of invariant 1
         if self.site is not site:
             self._meet(site)
         head = data if end == len(data) else data[:end]
         try:
             request = site.requests.parse(head)
+        except SeveralHeadsError:
+            if looked_for:
+                self.refuse(RefusedError(BAD_REQUEST, "there is an empty line in the middle of the head"), head)
+            else:
+                self._next_request(data, data.find(END_OF_HEAD) + 4)
+            return
         except RefusedError as error:
             self.refuse(error, head)
             return
-        request.client = self.hop.peer if not self.hop.trusted else _client_address(request, self.hop.peer, site)
+        hop = self.hop
+        request.client = _client_address(request, hop.peer, site) if hop.trusted else hop.peer
         exchange = self.exchange = Exchange(self, request, site)
         exchange.begin()
         if end != len(data):
@@ -157,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
             self.ahead(rest)
             self.worker.loop.call_soon(self.resume)
 
-    def _begin_head(self, data: bytes, end: int) -> None:
+    def _begin_head(self, data: bytes) -> None:
         """The head is not complete, or does not begin like one."""
         if data.startswith(_CRLF):
             # RFC 9112 §2.2: one empty line before a request is ignored; some senders add it after a body.

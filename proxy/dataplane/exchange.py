@@ -58,9 +58,9 @@ class Exchange:
     """See the module."""
 
     __slots__ = (
-        "_answer", "_attempts", "_backend", "_connecting", "_excluded", "_head", "_interims", "_part", "_pending",
-        "_pool", "_rate_from", "_rate_taken", "_response", "_sent", "_server", "_set_cookie", "_site", "_started",
-        "_upload", "client", "request",
+        "_answer", "_asked_in", "_attempts", "_backend", "_connecting", "_excluded", "_head", "_interims", "_part",
+        "_pending", "_pool", "_rate_from", "_rate_taken", "_response", "_sent", "_server", "_set_cookie", "_site",
+        "_started", "_upload", "client", "request",
     )
 
     def __init__(self, client: ClientConnection, request: Request, site: Site) -> None:
@@ -82,6 +82,7 @@ class Exchange:
         self._part = b""                           # of the answer's head
         self._interims = 0
         self._attempts = 0
+        self._asked_in = -1                        # the turn at whose end the head is written
         self._excluded: tuple[ServerPool, ...] = ()
 
     # ---- choosing and sending ----
@@ -102,7 +103,7 @@ class Exchange:
     def _choose(self) -> bool:
         """Find the route and the version; False when the request was refused instead."""
         request, site = self.request, self._site
-        table = site.table(request.host)
+        table = site.hosts.get(request.host) or site.table(request.host)
         route = None if table is None else table.only or table.find(request)
         if route is None:
             if table is None and not site.is_host(request.host):
@@ -149,7 +150,9 @@ class Exchange:
         server.exchange = self
         self._server = server
         if self._upload is None:
-            self.client.worker.outbox.add(server.transport.write, self._head)
+            outbox = self.client.worker.outbox
+            outbox.add(server.transport.write, self._head)
+            self._asked_in = outbox.turn
         else:
             server.transport.write(self._head)
 
@@ -276,7 +279,11 @@ class Exchange:
         """What the server says: its head, then its body."""
         answer = self._answer
         if answer is None:
-            self._read_head(data)
+            if self._asked_in == self.client.worker.outbox.turn:
+                # The head has not even been written: this answers somebody else.
+                self._attempt_failed(Failure.CONNECT, BAD_GATEWAY, "the server spoke before it was asked")
+            else:
+                self._read_head(data)
             return
         client = self.client
         try:

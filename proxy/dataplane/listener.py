@@ -63,13 +63,18 @@ class Listener:
                 self._exhausted.cancel()
                 self._exhausted = None
 
-    def accept_waiting(self) -> None:
-        """Accept what is in the queue now, however much."""
+    def finish(self) -> None:
+        """Accept what is in the queue, however much, then let go of the socket.
+
+        Whoever comes afterwards is refused at once, unless another process holds the socket, too.
+        """
         while self._open and self._accept_some():
             pass
+        self.close()
+        self._sock.close()
 
     def shut(self) -> None:
-        """Let go of the socket."""
+        """Let go of the socket, and of connections that have not joined yet."""
         self.close()
         self._sock.close()
         for task in self._joining:

@@ -21,10 +21,12 @@ SMALL = 32 * 1024
 class Outbox:
     """See the module."""
 
-    __slots__ = ("_loop", "_waiting")
+    __slots__ = ("_loop", "_waiting", "turn")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.turn = 0
+        """Grows with every flush: what was added in the current turn has not been written yet."""
         self._waiting: list[tuple[Callable[[bytes], None], bytes]] = []
 
     def add(self, write: Callable[[bytes], None], data: bytes) -> None:
@@ -40,6 +42,7 @@ class Outbox:
         """Write now what waits."""
         if not self._waiting:
             return
+        self.turn += 1
         waiting, self._waiting = self._waiting, []
         for write, data in waiting:
             try:

@@ -42,8 +42,8 @@ class Backend:
 class Site:
     """The compiled form of a snapshot."""
 
-    __slots__ = ("_hosts", "_trusted", "backends", "balancers", "chunk_bounds", "limits", "pools", "requests", "responses",
-                 "router", "snapshot", "timeouts")
+    __slots__ = ("_trusted", "backends", "balancers", "chunk_bounds", "hosts", "limits", "pools", "requests",
+                 "responses", "router", "snapshot", "timeouts")
 
     def __init__(self, snapshot: Snapshot, counters: Counters, open_pool: Callable[[Server], ServerPool],
                  before: Site | None = None) -> None:
@@ -57,7 +57,7 @@ class Site:
         self.chunk_bounds = ChunkBounds(limits.chunk_line, limits.chunk_extensions, limits.trailers,
                                         limits.trailer_fields)
         self._trusted = tuple(ipaddress.ip_network(network) for network in snapshot.policy.trusted_proxies)
-        self._hosts: dict[bytes, RouteTable | None] = {}
+        self.hosts: dict[bytes, RouteTable | None] = {}
         known = before.pools if before else {}
         servers = {server for version in snapshot.versions for server in version.servers}
         self.pools: dict[Server, ServerPool] = {server: known.get(server) or open_pool(server) for server in servers}
@@ -82,13 +82,13 @@ class Site:
     def table(self, host: bytes) -> RouteTable | None:
         """The routes of a Host value; None when there is none for it, or when it is not a host at all."""
         try:
-            return self._hosts[host]
+            return self.hosts[host]
         except KeyError:
             name = host_name(host) if host else b""
             table = None if name is None else self.router.table(name)
-            if len(self._hosts) >= HOSTS_KEPT:
-                self._hosts.clear()
-            self._hosts[host] = table
+            if len(self.hosts) >= HOSTS_KEPT:
+                self.hosts.clear()
+            self.hosts[host] = table
             return table
 
     @staticmethod

@@ -172,8 +172,7 @@ class Worker:
         """Accept nothing new, finish what is under way, then leave. Returns how many connections had to be cut."""
         self._emptied = self.loop.create_future()
         for listener in self._listeners:
-            listener.accept_waiting()
-            listener.close()
+            listener.finish()
         for listener in self._listeners:
             await listener.joined()
         quiet_by = self.clock() + min(QUIET_S, within_s / 2)

@@ -52,6 +52,10 @@ Scanner = Callable[[bytes], list[bytes]]
 """head → [text, name, value, text, name, value, …, text]: a name is `\\nHost: `, a value ends with its `\\r`."""
 
 
+EMPTY_LINE = b"\n\r"
+"""What a scanner takes for a name where a head has an empty line before its end: it is more than one head."""
+
+
 def scanner(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> Scanner:
     """Compile a scanner for fields of these names (lower case), and for all whose names begin with a prefix.
 
@@ -61,7 +65,7 @@ def scanner(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> Scanner:
     """
     words = {name.decode("ascii"): "" for name in names} | {p.decode("ascii"): r"[^:\r]*" for p in prefixes}
     first = "".join(sorted({_either_case(word[0]) for word in words}))
-    pattern = rf"(\n(?=[{first}]){_trie(words)}:[ \t]*)([^\r]*\r)"
+    pattern = rf"(\n(?=[{first}\r])(?:{_trie(words)}:[ \t]*|\r))([^\r]*\r)"
     return re.compile(pattern.encode("ascii")).split
 
 

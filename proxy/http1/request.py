@@ -21,8 +21,9 @@ from proxy.errors import (
     TARGET_TOO_LONG,
     VERSION_NOT_SUPPORTED,
     RefusedError,
+    TurnoutError,
 )
-from proxy.http1.fields import HOP_BY_HOP, REQUEST_FIELDS, TOKEN, scanner, tokens, without_fields
+from proxy.http1.fields import EMPTY_LINE, HOP_BY_HOP, REQUEST_FIELDS, TOKEN, scanner, tokens, without_fields
 from proxy.http1.shape import SHAPES_KEPT, Shape, joined
 from proxy.http1.target import AUTHORITY, reduce_absolute
 
@@ -91,6 +92,10 @@ class RequestShape(Shape):
                                           b"proxy-connection"))  # llhttp takes the last for Connection
 
 
+class SeveralHeadsError(TurnoutError):
+    """There is an empty line before the end: what was taken for one head is more than one, or a head and a body."""
+
+
 class RequestParser:
     """Parses request heads under bounds: `line` and `head` in bytes, `fields` in number."""
 
@@ -104,7 +109,9 @@ class RequestParser:
         self._llhttp = httptools.HttpRequestParser(self)
 
     def parse(self, head: bytes) -> Request:
-        """Read one whole head, up to and with its empty line. Raises RefusedError."""
+        """Read one whole head, up to and with its empty line. Raises RefusedError, and SeveralHeadsError."""
+        parts = self._split(head)
+        shape = self._shapes.get(tuple(parts[1::3])) or self._learn(tuple(parts[1::3]))
         if len(head) > self._head:
             raise self.oversized(head)
         try:
@@ -114,8 +121,6 @@ class RequestParser:
         except httptools.HttpParserError as error:
             self._renew()
             raise _malformed(head, error) from None
-        parts = self._split(head)
-        shape = self._shapes.get(tuple(parts[1::3])) or self._learn(tuple(parts[1::3]))
         try:
             method, target, rest = parts[0].split(b" ", 2)
         except ValueError:
@@ -152,6 +157,8 @@ class RequestParser:
         self._llhttp = httptools.HttpRequestParser(self)
 
     def _learn(self, names: tuple[bytes, ...]) -> RequestShape:
+        if EMPTY_LINE in names:
+            raise SeveralHeadsError
         shape = RequestShape(names, self._wanted)
         if len(self._shapes) < SHAPES_KEPT:
             self._shapes[names] = shape

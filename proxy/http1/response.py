@@ -66,6 +66,7 @@ class ResponseParser:
     def __init__(self, *, head: int, fields: int) -> None:
         self._head = head
         self._newlines = fields + 2
+        self._few = 4 * fields  # a field takes four bytes at least
         self._split = scanner(RESPONSE_FIELDS)
         self._shapes: dict[tuple[bytes, ...], ResponseShape] = {}
         self._llhttp = httptools.HttpResponseParser(self)
@@ -82,7 +83,7 @@ class ResponseParser:
         started = _STATUS_LINE(head)
         if started is None:
             raise RefusedError(BAD_GATEWAY, "the server's answer does not begin with an HTTP/1.1 status line")
-        if head.count(b"\n") > self._newlines:
+        if end > self._few and head.count(b"\n") > self._newlines:
             raise RefusedError(BAD_GATEWAY, f"the server's answer has more than {self._newlines - 2} fields")
         status = _STATUS[started[1]]
         parts = self._split(head)
@@ -96,21 +97,17 @@ class ResponseParser:
             if method != b"HEAD" and status != 304:
                 response.length = length
                 if len(data) - end == length:
-                    self._validate_all(data)
+                    try:
+                        self._llhttp.feed_data(data)
+                    except httptools.HttpParserError as error:
+                        self._llhttp = httptools.HttpResponseParser(self)
+                        raise _not_a_head(error) from None
                     return response
             self._validate(head)
         else:
             self._validate(head)
             self._interpret(response, method, head)
         return response
-
-    def _validate_all(self, data: bytes) -> None:
-        """Have llhttp look at a complete message that leaves the connection open."""
-        try:
-            self._llhttp.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._llhttp = httptools.HttpResponseParser(self)
-            raise _not_a_head(error) from None
 
     def _validate(self, head: bytes) -> None:
         """Have llhttp look at a head after which it will wait for a body, or for nothing ever again."""

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-import pytest
 
 from tests.support.deadline import wait_until
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
@@ -134,7 +133,6 @@ def test_leaving_finishes_what_is_in_flight_and_closes_what_is_idle() -> None:
         assert turnout.event("left")["connections_cut"] == 0
 
 
-@pytest.mark.xfail(strict=True, reason="workers keep their listening sockets open until they have drained")
 def test_nobody_new_is_let_in_while_it_leaves() -> None:
     release = threading.Event()
     with held(release) as old, running(*between(old.url, old.url, workers=2)) as turnout, Wire(turnout.address) as busy:
