@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-
 from tests.support.deadline import wait_until
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
 from tests.support.turnout import Turnout, between, running
