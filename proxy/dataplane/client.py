@@ -86,6 +86,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client has said all it will. It may still be reading: what it asked for is answered."""
         self.half_closed = True
+        self.worker.outbox.flush()  # where nothing more is said here, the connection ends now
         if self.exchange is not None:
             return self.exchange.client_eof()
         if self.buffer and self._linger_left < 0:

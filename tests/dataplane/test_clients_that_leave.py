@@ -51,6 +51,33 @@ def test_a_half_closed_client_gets_a_slow_answer(story: Story) -> None:
     assert client.is_closed()
 
 
+@pytest.mark.parametrize("turn", range(5))
+def test_an_answer_that_comes_in_the_same_moment_as_the_half_close_arrives(story: Story, turn: int) -> None:
+    """The worker's loop stands still until both are there, and sees them in one turn."""
+    now, said = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        now.wait(10)
+        peer.send(ok(b"now %d" % turn))
+        said.set()
+        peer.read_to_end()
+
+    worker = story.worker(story.origin(script))
+    client = story.client(worker)
+    client.send(get())
+    worker.wait_until(lambda w: any(c.exchange is not None for c in w.clients))
+
+    def both(_: object) -> None:
+        now.set()
+        assert said.wait(10)
+        client.half_close()
+
+    worker.call(both)
+    assert client.response().body == b"now %d" % turn
+    assert client.is_closed()
+
+
 def test_a_half_closed_client_of_http_1_0_is_not_asked_and_gets_its_answer(story: Story) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
