@@ -90,14 +90,17 @@ class Channel(asyncio.Protocol):
             self._on_message(message)
 
     def data_received(self, data: bytes) -> None:
-        """Cut frames and hand on each message, also those before one that cannot be read (called by the event loop)."""
+        """Cut frames and hand on each message (called by the event loop)."""
         try:
-            for payload in self._frames.feed(data):
-                self._deliver(decode(payload))
+            messages = [decode(payload) for payload in self._frames.feed(data)]
         except FrameError as error:
             self._fail(str(error))
+            return
         except msgspec.DecodeError as error:
             self._fail(f"a message cannot be read: {error}")
+            return
+        for message in messages:
+            self._deliver(message)
 
     def eof_received(self) -> None:
         """Note an end inside a message; the transport closes itself (called by the event loop)."""
