@@ -13,10 +13,13 @@ commands: acknowledges and then sends what only a supervisor may.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import signal
 import socket
 import sys
+import termios
+from array import array
 from collections.abc import Iterator
 
 from proxy.ipc.frames import Frames, frame
@@ -58,6 +61,8 @@ def obey(sock: socket.socket, script: str) -> int:
                 say(sock, Applied(snapshot.revision))
                 say(sock, Stats(applied, [("turnout_requests_total", ("shop", "old", "200"), 1.0)],
                                 [("turnout_connections", (), 3.0)]))
+                if script in ("babbles", "commands"):
+                    wait_until_read(sock)  # a batch with a broken message in it is thrown away whole
                 if script == "babbles":
                     sock.sendall(frame(b"\xc1"))
                 if script == "commands":
@@ -67,6 +72,13 @@ def obey(sock: socket.socket, script: str) -> int:
                 say(sock, Drained(2))
                 return 0
     return 0
+
+
+def wait_until_read(sock: socket.socket) -> None:
+    """Return when the other end has read everything; it always does, or is gone and this process with it."""
+    unread = array("i", [1])
+    while unread[0]:
+        fcntl.ioctl(sock, termios.TIOCOUTQ, unread)
 
 
 def messages(sock: socket.socket) -> Iterator[Message]:
