@@ -186,7 +186,7 @@ class Exchange:
         if not may_retry(self.request.method, failure, body_taken=self._sent, attempt=self._attempts):
             self.fail(refusal, detail)
             return
-        if failure is Failure.CONNECT and self._pool is not None:
+        if failure is Failure.CONNECT and refusal is not BAD_GATEWAY and self._pool is not None:
             self._excluded = (*self._excluded, self._pool)
         given_up = self._backend
         given_up.tally.inflight -= 1  # type: ignore[union-attr]

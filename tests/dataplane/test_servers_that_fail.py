@@ -149,6 +149,26 @@ def test_a_connection_that_is_known_to_be_stale_is_not_risked(story: Story, meth
     assert worker.count("retries_total", "all", "old") == 0
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_a_server_says_in_the_moment_it_is_asked_is_not_taken_for_the_answer(story: Story, method: str) -> None:
+    """An idle connection on which it says that it had enough, just when a request is about to go out on it."""
+    def script(peer: Peer) -> None:
+        while peer.read_head():
+            peer.send(ok(b"%d" % peer.number))
+
+    origin = story.origin(script)
+    worker = story.worker(origin)
+    client = story.client(worker)
+    assert client.ask(get()).body == b"0"
+
+    def both(_: object) -> None:
+        client.send(request(method, "/"))
+        origin.peers[0].send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    worker.call(both)
+    assert client.response().body == b"1"
+
+
 def test_a_server_that_hangs_up_before_its_answer_is_tried_again_for_get_only(story: Story) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
