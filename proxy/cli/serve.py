@@ -31,6 +31,7 @@ from proxy.settings import Settings
 from proxy.telemetry import logs
 
 _LOG_FLUSH_S = 1.0
+_ROUTES_SHOWN = 20
 
 log = structlog.get_logger("turnout")
 
@@ -124,14 +125,17 @@ def _announce(supervisor: Supervisor, admin: str) -> None:
     """Say what is served where: a picture for a person, an event for a machine."""
     snapshot, listen = supervisor.snapshot, supervisor.listeners.addresses
     if not sys.stderr.isatty():
-        shares = {route.name: dict(_shares(route)) for route in snapshot.routes}
-        log.info("serving", listen=list(listen), admin=admin, workers=len(supervisor.slots), routes=shares)
+        shares = {route.name: dict(_shares(route)) for route in snapshot.routes[:_ROUTES_SHOWN]}
+        log.info("serving", listen=list(listen), admin=admin, workers=len(supervisor.slots),
+                 routes=len(snapshot.routes), shares=shares)
         return
+    more = len(snapshot.routes) - _ROUTES_SHOWN
     lines = [
         f"Turnout {__version__} · {len(supervisor.slots)} worker{'s' * (len(supervisor.slots) > 1)}",
         *(f"  listen   {_url(address)}" for address in listen),
         f"  admin    {_url(admin)}   (`turnout status`)",
-        *(f"  route    {route.name}: {_describe(route)}" for route in snapshot.routes),
+        *(f"  route    {route.name}: {_describe(route)}" for route in snapshot.routes[:_ROUTES_SHOWN]),
+        *([f"  … and {more} more routes (`turnout status`)"] if more > 0 else []),
         "Ctrl-C finishes what is in flight and leaves; twice leaves at once.",
     ]
     print("\n".join(lines), file=sys.stderr)
