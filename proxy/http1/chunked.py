@@ -120,6 +120,8 @@ class ChunkedDecoder:
         if end == 1:
             if len(data) > self._trailer_bytes:
                 raise ChunkedError(f"trailers beyond {self._trailer_bytes} bytes")
+            if data.count(b"\n") != data.count(b"\r\n"):
+                raise ChunkedError("a trailer is not a field")
             self._data = data
             return
         if end > self._trailer_bytes:

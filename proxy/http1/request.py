@@ -109,7 +109,10 @@ class RequestParser:
         self._llhttp = httptools.HttpRequestParser(self)
 
     def parse(self, head: bytes) -> Request:
-        """Read one whole head, up to and with its empty line. Raises RefusedError, and SeveralHeadsError."""
+        """Read one whole head, up to and with its empty line. Raises RefusedError, and SeveralHeadsError.
+
+        It must begin with a letter: llhttp skips empty lines, and the connection has seen to those already.
+        """
         parts = self._split(head)
         shape = self._shapes.get(tuple(parts[1::3])) or self._learn(tuple(parts[1::3]))
         if len(head) > self._head:
