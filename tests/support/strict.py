@@ -14,9 +14,9 @@ import h11
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(%b) ([!-\"$-~]+) HTTP/1\.1" % _TOKEN)
-_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2}) ([\t -~\x80-\xff]*)")
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 _FIELD = re.compile(rb"(%b):[ \t]*([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?[ \t]*" % _TOKEN)
-_LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
+_LENGTH = re.compile(rb"[0-9]{1,19}")
 _CHUNK = re.compile(rb"([1-9a-f][0-9a-f]{0,15}|0)\r\n")
 _LIMIT = 1 << 20
 
@@ -110,7 +110,7 @@ def take_response(data: bytes, method: bytes = b"GET", *, closed: bool = False) 
     if rest is None:
         return None
     body, trailers, end = rest
-    message = Message((matched[1], matched[2]), fields, body, trailers, data[:end], tuple(interims))
+    message = Message((matched[1], matched[2] or b""), fields, body, trailers, data[:end], tuple(interims))
     if status != 101:
         client = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LIMIT)
         client.send(h11.Request(method=method, target=b"/", headers=[(b"host", b"h")]))
