@@ -268,6 +268,8 @@ def _check_target(request: Request) -> None:
     if not AUTHORITY.fullmatch(authority):
         raise RefusedError(BAD_REQUEST, "the authority of the target is not a host with an optional port")
     request.host = authority
+    for at in request.shape.values.get(b"host", ()):
+        request.parts[at] = authority + b"\r"  # RFC 9112 §3.2.2: the target's word counts
     if not path.startswith(b"/"):
         # RFC 9112 §3.2.1 and §3.2.4: an empty path is `/`, except for OPTIONS, where it means the server itself
         path = b"*" if method == b"OPTIONS" and not path else b"/" + path

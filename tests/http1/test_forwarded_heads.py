@@ -112,6 +112,12 @@ def test_an_absolute_form_becomes_a_path_and_a_host(line: bytes) -> None:
     assert len([one for one in got if one.lower().startswith(b"host:")]) == 1
 
 
+@pytest.mark.parametrize("host", [(), (b"Host:",), (b"Host: \t ",), (b"Host: A.EXAMPLE",)])
+def test_the_authority_of_an_absolute_form_is_the_host_that_goes_on(host: tuple[bytes, ...]) -> None:
+    got = sent(*host, line=b"GET http://a.example/a HTTP/1.0")
+    assert [line.replace(b" ", b"") for line in got if line.lower().startswith(b"host:")] == [b"Host:a.example"]
+
+
 @pytest.mark.parametrize("host", [(), (b"Host:",), (b"Host: \t ",)])
 def test_a_request_of_1_0_gets_the_one_host_it_lacks(host: tuple[bytes, ...]) -> None:
     got = sent(*host, b"A: b", line=b"GET /a HTTP/1.0")
