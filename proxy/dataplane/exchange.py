@@ -456,8 +456,8 @@ class Exchange:
     def client_drained(self) -> None:
         """The client caught up."""
         self.client.deadline = self.client.worker.now + self._site.timeouts.response_idle
-        if self._server is not None:
-            self._server.transport.resume_reading()
+        if self._server is not None and (self._answer is None or not self._answer.more):
+            self._server.transport.resume_reading()  # else when what is there has been worked on
 
     def client_eof(self) -> bool:
         """The client has shut down its side: fatal within its body, else it may well be waiting for the answer.
