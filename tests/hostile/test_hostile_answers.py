@@ -335,6 +335,24 @@ def test_a_hundred_thousand_one_byte_chunks_in_an_answer_do_not_keep_others_wait
     stage.clean()
 
 
+def test_a_slow_reader_gets_all_of_many_small_chunks_though_the_server_has_closed(stage: Stage) -> None:
+    data = answer(OK, COUNTED, b"Connection: close") + b"10\r\n0123456789abcdef\r\n" * 400_000 + b"0\r\n\r\n"
+    target = stage.play(b"many", closing(data))
+    with stage.connect() as wire:
+        wire.send(a_request(target))
+        taken, pieces, got = 0, [], b""
+        while not got.endswith(b"\r\n0\r\n\r\n"):
+            piece = wire.sock.recv(20_000)
+            assert piece, f"cut after {taken} bytes"
+            pieces.append(piece)
+            taken += len(piece)
+            got = (got + piece)[-16:]
+        message = take_response(b"".join(pieces))
+        assert message is not None
+        assert len(message.body) == 6_400_000
+    stage.clean()
+
+
 def test_a_server_that_drips_its_head_or_stops_is_timed_out(stage: Stage) -> None:
     def drip(peer: Peer, message: Message) -> None:
         peer.send(b"HTTP/1.1 200 OK\r\nX")
