@@ -18,7 +18,11 @@ def open_socket(address: Address) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else
                          socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
     sock.settimeout(DEADLINE_S)
-    sock.connect(address)
+    try:
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
     if not isinstance(address, str):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
