@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from proxy.errors import RefusedError
-from proxy.http1.request import CHUNKED, Request, RequestParser
+from proxy.http1.request import CHUNKED, Request, RequestParser, SeveralHeadsError
 from tests.support.refused import FIELDS, GET, HEAD, LINE, POST, REFUSED_REQUESTS, head
 
 
@@ -142,6 +142,16 @@ def test_no_beginning_of_a_head_is_a_head(parser: RequestParser, cut: int) -> No
     assert request.target == b"/a"
     assert request.host in b"a.example"
     assert forced.startswith(b"POST /a HTTP/1.1\r\nHost: a")
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.parametrize("more", [b"\r\n", b"\r\n\r\n", b"0\r\n\r\n", b"abc\r\n\r\n", b"\n\r\n\r\n", b"Host: b\r\n\r\n",
+                                  b"GET / HTTP/1.1\r\nHost: b\r\n\r\n"])
+def test_what_holds_more_than_one_head_is_never_read_as_one(parser: RequestParser, name: str, more: bytes) -> None:
+    """The connection passes what is short and ends like a head without looking for an end within."""
+    with pytest.raises(SeveralHeadsError):
+        parser.parse(ACCEPTED[name].data + more)
+    assert parser.parse(head(GET)).target == b"/a"
 
 
 @pytest.mark.parametrize("value", [b"close", b"keep-alive, close", b"keep-alive", b"upgrade"])
