@@ -7,6 +7,7 @@ request, and no server connection belongs to an exchange.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,8 @@ class Story:
                     raise AssertionError(f"still in flight: {describe(worker)}") from None
 
 
-def small_socket(address: Address, receive_buffer: int) -> Any:
+def small_socket(address: Address, receive_buffer: int) -> socket.socket:
     """A client socket whose window stays small."""
-    import socket
-
     assert not isinstance(address, str)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -172,8 +171,6 @@ def flood(client: Wire, data: bytes) -> None:
 
 def dead_address() -> Address:
     """A port on which nobody listens, and which nobody else gets as long as this process lives."""
-    import socket
-
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     _HELD.append(sock)
@@ -181,4 +178,4 @@ def dead_address() -> Address:
     return host, port
 
 
-_HELD: list[Any] = []
+_HELD: list[socket.socket] = []
