@@ -47,9 +47,8 @@ class ServerConnection(asyncio.Protocol):
         self.idle_until = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Take the transport. The pool is joined by whoever asked for the connection, if he still wants it."""
         self.transport = cast(asyncio.Transport, transport)
-        self.pool.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Hand on what the server says; without an exchange it has nothing to say."""
@@ -156,13 +155,17 @@ class ServerPool:
         """Open a connection. Raises RefusedError when it fails or takes longer than `within_s` seconds."""
         try:
             async with asyncio.timeout(within_s):
-                return await self._connect()
+                connection = await self._connect()
         except TimeoutError:
             raise RefusedError(CONNECT_TIMEOUT, f"{self.label} did not accept within {within_s:g} s") from None
         except OSError as error:
             if error.errno in _OWN_LIMITS:
                 raise RefusedError(OVERLOADED, f"no connection can be made: {error.strerror}") from None
             raise RefusedError(CONNECT_FAILED, f"{self.label}: {error.strerror or error}") from None
+        # Not earlier: uvloop closes a connection whose making is given up without ever saying that it is lost.
+        if not connection.transport.is_closing():
+            self.connections.add(connection)
+        return connection
 
     async def _connect(self) -> ServerConnection:
         loop = asyncio.get_running_loop()
