@@ -127,6 +127,8 @@ class ClientConnection(asyncio.Protocol):
         self.site = site
         peer = self.transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else ""
+        if address.startswith("::ffff:") and "." in address:
+            address = address[7:]  # RFC 4291 §2.5.5.2: an IPv4 client of a socket for both families
         self.hop = Hop(address, trusted=site.trusts(address))
 
     def _next_request(self, data: bytes, end: int = 0) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from proxy.core.route import Server
 from tests.support.origins import Origin, Peer, ok
 from tests.support.story import Story, get
+from tests.support.wire import Wire
 from tests.support.worker import server_at
 
 
@@ -58,6 +59,15 @@ def test_unix_sockets_on_both_sides(story: Story) -> None:
     old.send(b"GET /old HTTP/1.0\r\n\r\n")
     assert old.response().status == 200
     assert origin.requests[-1].value(b"host") == b"localhost"
+
+
+def test_a_client_is_known_by_the_same_address_whatever_socket_it_came_through(story: Story) -> None:
+    """A socket for both families calls an IPv4 client `::ffff:127.0.0.1`."""
+    origin = story.strict()
+    worker = story.worker(origin, host="::")
+    with Wire(("127.0.0.1", worker.address[1])) as client:  # type: ignore[arg-type]
+        assert client.ask(get()).status == 200
+    assert origin.requests[0].value(b"x-forwarded-for") == b"127.0.0.1"
 
 
 def test_a_missing_unix_socket_is_a_502(story: Story) -> None:

@@ -115,7 +115,7 @@ def test_connections_in_the_queue_are_answered(story: Story) -> None:
             wire = story.client(worker)
             wire.send(get(f"/{number}"))
             queued.append(wire)
-        worker._loop.create_task(drained())
+        worker.worker.loop.create_task(drained())
 
     async def drained() -> None:
         cut.append(await worker.worker.drain(10.0))

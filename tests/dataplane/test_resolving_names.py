@@ -27,7 +27,7 @@ class Resolver:
         self.gate = asyncio.Event()
         self.gate.set()
         self._worker = worker
-        monkeypatch.setattr(worker._loop, "getaddrinfo", self._resolve, raising=False)
+        monkeypatch.setattr(worker.worker.loop, "getaddrinfo", self._resolve, raising=False)
 
     async def _resolve(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         assert host == HOST
@@ -94,7 +94,7 @@ def test_a_slow_resolver_holds_up_nobody_else(story: Story, monkeypatch: pytest.
     waiting.send(get())
     worker.wait_until(lambda w: any(c.exchange is not None for c in w.clients))
     assert other.ask(get("/quick")).body == b"127.0.0.3"
-    worker._loop.call_soon_threadsafe(resolver.gate.set)
+    worker.worker.loop.call_soon_threadsafe(resolver.gate.set)
     assert waiting.response().body == b"127.0.0.1"
 
 
@@ -110,7 +110,7 @@ def test_one_lookup_serves_everybody_who_waits_for_it(story: Story, monkeypatch:
     worker.wait_until(lambda w: sum(c.exchange is not None for c in w.clients) == 20)
     clients.pop().reset()  # one that gives up takes nobody along
     worker.wait_until(lambda w: len(w.clients) == 19)
-    worker._loop.call_soon_threadsafe(resolver.gate.set)
+    worker.worker.loop.call_soon_threadsafe(resolver.gate.set)
     assert {client.response().body for client in clients} == {b"127.0.0.1"}
     assert resolver.asked == 1
 
