@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 NEVER = float("inf")
 LINGER_S = 5.0
 """How long a closed connection is still read from, so that no reset destroys the last answer (RFC 9112 §9.6)."""
-LINGER_BYTES = 8 * 1024 * 1024
+LINGER_WHOLE_S = 30.0
+"""The same in all, for a client that does not stop sending: some send a whole upload before they read."""
 SHORT = 4096
 
 _CRLF = b"\r\n"
@@ -38,7 +39,7 @@ _RESET = struct.pack("ii", 1, 0)
 class ClientConnection(asyncio.Protocol):
     """See the module."""
 
-    __slots__ = ("_held", "_linger_left", "buffer", "deadline", "drained", "exchange", "half_closed", "hop",
+    __slots__ = ("_held", "_linger_until", "buffer", "deadline", "drained", "exchange", "half_closed", "hop",
                  "last_one", "site", "transport", "worker", "write_paused")
 
     transport: asyncio.Transport
@@ -54,7 +55,7 @@ class ClientConnection(asyncio.Protocol):
         self.write_paused = False
         self.last_one = False
         self._held = 0
-        self._linger_left = -1
+        self._linger_until = 0.0  # while it is read from although nobody listens
 
     # ---- asyncio.Protocol
 
@@ -71,10 +72,8 @@ class ClientConnection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is not None:
             exchange.client_data(data)
-        elif self._linger_left >= 0:
-            self._linger_left -= len(data)
-            if self._linger_left < 0:
-                self.transport.abort()
+        elif self._linger_until:
+            self.deadline = min(self._linger_until, max(self.deadline, self.worker.now + LINGER_S))
         elif self.write_paused:
             self.ahead(data)  # the last answer has not left yet: nothing is added to it
         else:
@@ -89,7 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self.worker.outbox.flush()  # where nothing more is said here, the connection ends now
         if self.exchange is not None:
             return self.exchange.client_eof()
-        if self.buffer and self._linger_left < 0:
+        if self.buffer and not self._linger_until:
             # Whole requests may wait for their turn; `resume` sees to them, and closes after the last.
             self.worker.loop.call_soon(self.resume)
             return True
@@ -166,7 +165,7 @@ class ClientConnection(asyncio.Protocol):
         """What came with a head belongs to its exchange, unless that ended at once."""
         if self.exchange is exchange:
             exchange.client_data(rest)
-        elif self._linger_left < 0 and not self.transport.is_closing():
+        elif not self._linger_until and not self.transport.is_closing():
             self.ahead(rest)
             self.worker.loop.call_soon(self.resume)
 
@@ -202,7 +201,7 @@ class ClientConnection(asyncio.Protocol):
             return
         data, self.buffer = self.buffer, b""
         self.release(AHEAD_OF_TURN)
-        if data and self.exchange is None and self._linger_left < 0 and not self.transport.is_closing():
+        if data and self.exchange is None and not self._linger_until and not self.transport.is_closing():
             self._next_request(data)
         elif data:
             self.buffer = data
@@ -296,7 +295,7 @@ class ClientConnection(asyncio.Protocol):
             self.close()
             self._close_by(self.worker.site.timeouts.response_idle)
             return
-        self._linger_left = LINGER_BYTES
+        self._linger_until = self.worker.now + LINGER_WHOLE_S
         # A client that is still reading the answer gets as long for it as any other.
         self._close_by(self.worker.site.timeouts.response_idle if self.write_paused else LINGER_S)
         if self._held:
@@ -329,7 +328,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = NEVER
         if self.exchange is not None:
             self.exchange.on_deadline()
-        elif self._linger_left >= 0 or self.transport.is_closing() or self.half_closed:
+        elif self._linger_until or self.transport.is_closing() or self.half_closed:
             self.transport.abort()
         elif self.buffer:
             self.refuse(RefusedError(REQUEST_TIMEOUT, "the request head did not arrive in time"), self.buffer)
@@ -340,7 +339,7 @@ class ClientConnection(asyncio.Protocol):
     def drain(self, quiet_by: float) -> None:
         """Take no request after the one that is under way; an idle connection has until `quiet_by`."""
         self.last_one = True
-        if self.exchange is None and self._linger_left < 0:
+        if self.exchange is None and not self._linger_until:
             self.deadline = min(self.deadline, quiet_by)
 
 

@@ -25,13 +25,25 @@ def test_the_whole_answer_arrives_although_the_client_goes_on_sending(story: Sto
     client = story.client(story.worker(story.origin(answering_at_once)))
     client.send(request("POST", "/", f"Content-Length: {20 * MIB}"))
     sent = 0
-    while sent < 6 * MIB and client.send_some(b"x" * 65536):
+    while sent < 20 * MIB and client.send_some(b"x" * 65536):
         sent += 65536
-    assert sent == 6 * MIB, "it was reset while it was sending"
+    assert sent == 20 * MIB, "it was reset while it was sending"
     answer = client.response()
     assert (answer.status, len(answer.body)) == (413, 100_000)
     assert answer.value(b"connection") == b"close"
     assert client.sock.recv(1) == b"", "the connection does not end in order"
+
+
+def test_a_client_that_never_stops_sending_is_cut_in_the_end(story: Story) -> None:
+    worker = story.worker(story.origin(answering_at_once))
+    client = story.client(worker)
+    client.send(request("POST", "/", "Transfer-Encoding: chunked"))
+    worker.wait_until(lambda w: all(c.exchange is None for c in w.clients))
+    for _ in range(8):
+        client.send_some(b"1\r\nx\r\n")
+        worker.pass_time(4.0)
+        worker.wait_until(lambda w: w.clock() - w.now < 1)
+    worker.wait_until(lambda w: not w.clients)
 
 
 def test_the_server_is_sent_no_more_of_the_body(story: Story) -> None:
