@@ -188,7 +188,7 @@ class ClientConnection(asyncio.Protocol):
         if len(data) > limits.head or (len(data) > limits.request_line and _CRLF not in data):
             self.refuse(self.worker.site.requests.oversized(data), data)
             return
-        if b"\n" in data and data.count(b"\n") != data.count(_CRLF):
+        if data.endswith(b"\n") and not data.endswith(_CRLF):  # the parser would say so, but only at the end
             self.refuse(RefusedError(BAD_REQUEST, "a line of the head does not end with CRLF"), data)
             return
         self.buffer = data
