@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from proxy.dataplane.tunnel import Tunnel
     from proxy.dataplane.worker import Worker
 
-NEVER = float("inf")
+NEVER = UNBOUNDED = float("inf")
 LINGER_S = 5.0
 """How long a closed connection is still read from, so that no reset destroys the last answer (RFC 9112 §9.6)."""
 LINGER_WHOLE_S = 30.0
 """The same in all, for a client that does not stop sending: some send a whole upload before they read."""
+GARBAGE_BYTES = 8 * 1024 * 1024
+"""The same in bytes, for what follows something that was no request."""
 SHORT = 4096
+"""Bytes of a read that is taken for one head when it ends like one; longer ones are searched."""
 
 _CRLF = b"\r\n"
 _TLS_HANDSHAKE = 0x16
@@ -39,7 +42,7 @@ _RESET = struct.pack("ii", 1, 0)
 class ClientConnection(asyncio.Protocol):
     """See the module."""
 
-    __slots__ = ("_held", "_linger_until", "buffer", "deadline", "drained", "exchange", "half_closed", "hop",
+    __slots__ = ("_held", "_linger_left", "_linger_until", "buffer", "deadline", "exchange", "half_closed", "hop",
                  "last_one", "site", "transport", "worker", "write_paused")
 
     transport: asyncio.Transport
@@ -55,6 +58,7 @@ class ClientConnection(asyncio.Protocol):
         self.write_paused = False
         self.last_one = False
         self._held = 0
+        self._linger_left = 0.0
         self._linger_until = 0.0  # while it is read from although nobody listens
 
     # ---- asyncio.Protocol
@@ -73,6 +77,10 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.client_data(data)
         elif self._linger_until:
+            self._linger_left -= len(data)
+            if self._linger_left < 0:
+                self.transport.abort()
+                return
             self.deadline = min(self._linger_until, max(self.deadline, self.worker.now + LINGER_S))
         elif self.write_paused:
             self.ahead(data)  # the last answer has not left yet: nothing is added to it
@@ -273,9 +281,9 @@ class ClientConnection(asyncio.Protocol):
         """Answer a request that never became one, and leave: what follows cannot be trusted to be a request."""
         self.worker.counters.refused(error.refusal.slug)
         self.write(render(error.refusal, error.detail, accept=accept_of(head), keep_alive=False,
-                                    with_body=not head.startswith(b"HEAD ")))
+                          with_body=not head.startswith(b"HEAD ")))
         self.buffer = b""
-        self.linger()
+        self.linger(GARBAGE_BYTES)
 
     def leave(self) -> None:
         """Close after the last answer; a client that is still sending gets the time to read it."""
@@ -287,8 +295,11 @@ class ClientConnection(asyncio.Protocol):
             self.buffer = b""
             self.linger()
 
-    def linger(self) -> None:
-        """Say that nothing more will come, and read what still does, so that no reset overtakes the answer."""
+    def linger(self, most: float = UNBOUNDED) -> None:
+        """Say that nothing more will come, and read what still does, so that no reset overtakes the answer.
+
+        `most`: how many bytes to read; without a bound for the body of a request that was one.
+        """
         self.exchange = None
         self.worker.outbox.flush()
         if self.half_closed or self.transport.is_closing():
@@ -296,6 +307,7 @@ class ClientConnection(asyncio.Protocol):
             self._close_by(self.worker.site.timeouts.response_idle)
             return
         self._linger_until = self.worker.now + LINGER_WHOLE_S
+        self._linger_left = most
         # A client that is still reading the answer gets as long for it as any other.
         self._close_by(self.worker.site.timeouts.response_idle if self.write_paused else LINGER_S)
         if self._held:

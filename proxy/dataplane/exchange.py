@@ -1,9 +1,8 @@
-"""One request and its answer: chosen, sent, streamed both ways, counted.
+"""One request and its answer: sent, answered, streamed both ways, counted.
 
-The life of an exchange, top to bottom: `begin` chooses the version and builds the head; `_attempt` picks a server and
-sends it; `client_data` streams the request's body; `server_data` reads the answer's head and streams its body;
-`_complete` counts and parts. What goes wrong ends in `fail`: an answer of our own while none has begun, else a cut that
-the client can see.
+The first half, up to a server that has the request, is in `sending`; the request's body in `upload`. Here the answer
+comes back: `server_data` reads its head and streams its body, `_complete` counts and parts. What goes wrong ends in
+`fail`: an answer of our own while none has begun, else a cut that the client can see.
 
 Invariant: an exchange belongs to one client connection and to at most one server connection, and both know it or
 neither does. On the hot path (warm connection, small messages) there is no task, no future and no timer.
@@ -13,36 +12,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.core.choose import choose
-from proxy.core.retry import IDEMPOTENT, Failure, may_retry
+from proxy.core.retry import Failure
 from proxy.dataplane.outbox import SMALL
 from proxy.dataplane.presence import watch_half_closed
-from proxy.dataplane.reading import NOT_CONNECTED, SERVER_FULL, SHARE_OF_LOOP
+from proxy.dataplane.reading import SERVER_FULL
+from proxy.dataplane.sending import Sending
 from proxy.dataplane.tunnel import Tunnel
-from proxy.errors import (
-    BAD_GATEWAY,
-    BAD_REQUEST,
-    BODY_TOO_LARGE,
-    CONNECT_FAILED,
-    GATEWAY_TIMEOUT,
-    NO_ROUTE,
-    REQUEST_TIMEOUT,
-    Refusal,
-    RefusedError,
-)
+from proxy.errors import BAD_GATEWAY, GATEWAY_TIMEOUT, REQUEST_TIMEOUT, Refusal, RefusedError
 from proxy.http1.body import Body, body_of
 from proxy.http1.chunked import ChunkedError
-from proxy.http1.forward import request_head, response_head, with_host
+from proxy.http1.forward import response_head
 from proxy.http1.refusal import accept_of, render
 from proxy.http1.request import END_OF_HEAD, Request
 from proxy.http1.response import Response
 
 if TYPE_CHECKING:
-    import asyncio
-
     from proxy.dataplane.client import ClientConnection
-    from proxy.dataplane.servers import ServerConnection, ServerPool
-    from proxy.dataplane.site import Backend, Site
+    from proxy.dataplane.servers import ServerConnection
+    from proxy.dataplane.site import Site
 
 INTERIM_ANSWERS = 32
 """1xx answers passed on per request; a server that sends more has lost its way."""
@@ -50,228 +37,40 @@ INTERIM_ANSWERS = 32
 CLIENT_CLOSED_REQUEST = 499
 """Counted, never sent: the client left before its answer was whole (nginx's name for it)."""
 
-RATE_GRACE_S = 10.0
-"""How long a body may be slower than `limits.body_rate`."""
 
-
-class Exchange:
+class Exchange(Sending):
     """See the module."""
 
-    __slots__ = (
-        "_answer", "_asked_in", "_attempts", "_backend", "_connecting", "_excluded", "_head", "_interims", "_part",
-        "_pending", "_pool", "_rate_from", "_rate_taken", "_response", "_sent", "_server", "_set_cookie", "_site",
-        "_started", "_upload", "client", "request",
-    )
+    __slots__ = ("_answer", "_interims", "_part", "_response")
 
     def __init__(self, client: ClientConnection, request: Request, site: Site) -> None:
-        self.client = client
-        self.request = request
-        self._site = site
-        self._head = b""
-        self._set_cookie: bytes | None = None
-        self._started = client.worker.clock()
-        self._backend: Backend | None = None
-        self._pool: ServerPool | None = None
-        self._server: ServerConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._upload: Body | None = None           # the request's body, until it has ended
-        self._pending: list[bytes] | None = None   # of the body, while there is no server to take it
-        self._sent = 0                             # bytes of the body that a server was given
+        super().__init__(client, request, site)
         self._response: Response | None = None
         self._answer: Body | None = None
         self._part = b""                           # of the answer's head
         self._interims = 0
-        self._attempts = 0
-        self._asked_in = -1                        # the turn at whose end the head is written
-        self._excluded: tuple[ServerPool, ...] = ()
 
-    # ---- choosing and sending ----
+    @property
+    def answer_begun(self) -> bool:
+        """See `Sending`."""
+        return self._response is not None
 
-    def begin(self) -> None:
-        """Choose, and make the first attempt."""
-        request, client = self.request, self.client
-        if not self._choose():
-            return
-        self._head = request_head(request, client.hop, client.worker.request_id(request, client.hop))
-        if not request.host:
-            self._head = with_host(self._head, self._backend.authority)  # type: ignore[union-attr]
-        client.deadline = self._started + self._site.timeouts.response_head
-        if request.length and not self._expect_body(request.length):
-            return
-        self._attempt()
+    @property
+    def waits_for_continue(self) -> bool:
+        """See `Sending`."""
+        upload = self._upload
+        return self.request.expects_continue and self._interims == 0 and upload is not None and upload.taken == 0
 
-    def _choose(self) -> bool:
-        """Find the route and the version; False when the request was refused instead."""
-        request, site = self.request, self._site
-        table = site.hosts.get(request.host) or site.table(request.host)
-        route = None if table is None else table.only or table.find(request)
-        if route is None:
-            if table is None and not site.is_host(request.host):
-                request.keep_alive = False
-                self.fail(BAD_REQUEST, "Host is not a host with an optional port")
-            else:
-                if request.length:
-                    request.keep_alive = False  # its body is still to come, and is no request
-                self.fail(NO_ROUTE, "no route matches the host, path and method of this request")
-            return False
-        choice = choose(route, request, self.client.worker.chance)
-        self._set_cookie = choice.set_cookie
-        self._backend = backend = site.backends[route.index][choice.index]
-        backend.tally.inflight += 1
-        return True
-
-    def _expect_body(self, length: int) -> bool:
-        """Prepare for a body; False when it is refused for its size."""
-        site = self._site
-        self._upload = body_of(length, site.chunk_bounds, reframed=True)
-        if site.limits.body is not None and length > site.limits.body:
-            self.fail(BODY_TOO_LARGE, f"the body is announced with more than {site.limits.body} bytes")
-            return False
-        self._rate_from = self._started
-        self._rate_taken = 0
-        self.client.worker.uploads.add(self)
-        if not self.request.expects_continue:
-            self.client.deadline = self._started + site.timeouts.request_idle
-        return True
-
-    def _attempt(self) -> None:
-        """Send the head to a server of the version, on a warm connection if there is one."""
-        servers = self._backend.servers  # type: ignore[union-attr]
-        self._attempts += 1
-        self._pool = pool = servers.acquire()
-        if not pool.idle:
-            self._connect(pool)
-            return
-        server = pool.idle.popitem()[0]
-        if (self._upload is not None or self.request.method not in IDEMPOTENT) and server.seems_stale():
-            server.transport.abort()
-            self._connect(pool)
-            return
-        server.exchange = self
-        self._server = server
-        if self._upload is None:
-            outbox = self.client.worker.outbox
-            outbox.add(server.transport.write, self._head)
-            self._asked_in = outbox.turn
-        else:
-            server.transport.write(self._head)
-
-    def _connect(self, pool: ServerPool) -> None:
-        """The slow path: a connection has to be made first. Meanwhile the body waits, up to a limit."""
-        self._pending = self._pending or []
-        self._connecting = self.client.worker.spawn(self._connect_and_send(pool), f"connect {pool.label}")
-
-    async def _connect_and_send(self, pool: ServerPool) -> None:
-        try:
-            server = await pool.connect(self._site.timeouts.connect)
-        except RefusedError as error:
-            self._connecting = None
-            self._attempt_failed(Failure.CONNECT, error.refusal, error.detail)
-            return
-        self._connecting = None
-        if server.transport.is_closing():
-            self._attempt_failed(Failure.CONNECT, CONNECT_FAILED, f"{pool.label} accepted and closed at once")
-            return
-        server.exchange = self
-        self._server = server
-        pending, self._pending = self._pending or [], None
-        server.transport.write(self._head)
-        for data in pending:
-            self._send(data)
-        self.client.release(NOT_CONNECTED)
-
-    def _attempt_failed(self, failure: Failure, refusal: Refusal, detail: str) -> None:
-        """Try again where invariant 9 allows it, with the snapshot of now; otherwise answer."""
-        self._count_failure(refusal)
-        if not may_retry(self.request.method, failure, body_taken=self._sent, attempt=self._attempts):
-            self.fail(refusal, detail)
-            return
-        if failure is Failure.CONNECT and refusal is not BAD_GATEWAY and self._pool is not None:
-            self._excluded = (*self._excluded, self._pool)
-        given_up = self._backend
-        given_up.tally.inflight -= 1  # type: ignore[union-attr]
-        self._part_from_server()
-        self._backend = None
-        self._part = b""
-        self._site = self.client.worker.site
-        if not self._choose():
-            return
-        pool = self._backend.servers.acquire(self._excluded)  # type: ignore[attr-defined]
-        if pool is None:
-            self.fail(refusal, detail)  # every server there is has just failed this request
-            return
-        given_up.tally.retries += 1  # type: ignore[union-attr]
-        self._attempts += 1
-        self._pool = pool
-        self._connect(pool)  # never on a pooled connection, which may be as stale as the last
-
-    # ---- the request's body ----
+    @property
+    def _uploading(self) -> bool:
+        return self._upload is not None and not self._upload.done
 
     def client_data(self, data: bytes) -> None:
         """A piece of the request's body, or what comes after it."""
-        client, upload = self.client, self._upload
-        if upload is None:
-            client.ahead(data)
-            return
-        client.deadline = client.worker.now + self._site.timeouts.request_idle
-        try:
-            out = upload.feed(data)
-        except ChunkedError as error:
-            self.fail(BAD_REQUEST, f"the framing of the request body is broken: {error}")
-            return
-        limit = self._site.limits.body
-        if limit is not None and upload.taken > limit:
-            self.fail(BODY_TOO_LARGE, f"the request body is larger than {limit} bytes")
-            return
-        if out:
-            self._send(out)
-        if upload.done:
-            self._upload_ended(upload)
-        elif upload.more:
-            client.hold(SHARE_OF_LOOP)
-            client.worker.loop.call_soon(self._continue_upload)
-
-    def _continue_upload(self) -> None:
-        if self.client.exchange is self and self._upload is not None:
-            self.client.release(SHARE_OF_LOOP)
-            self.client_data(b"")
-
-    def _send(self, data: bytes) -> None:
-        """Towards the server, or to wait for one."""
-        if self._pending is not None:
-            self._pending.append(data)
-            if sum(map(len, self._pending)) > self._site.limits.buffer:
-                self.client.hold(NOT_CONNECTED)
-        elif self._server is not None:
-            self._sent += len(data)
-            self._server.transport.write(data)
-
-    def _upload_ended(self, upload: Body) -> None:
-        client = self.client
-        self._upload = None
-        client.worker.uploads.discard(self)
-        if self._response is None:
-            client.deadline = client.worker.now + self._site.timeouts.response_head
-        if upload.rest:
-            client.ahead(upload.rest)
-
-    def check_rate(self, now: float) -> None:
-        """Refuse a body that drips: bytes alone reset an idle time-out, so a rate is demanded as well."""
-        client, upload = self.client, self._upload
-        if upload is None:
-            return
-        if client.held_by_server or self._waits_for_continue:
-            self._rate_from = now
-            self._rate_taken = upload.taken
-        elif now - self._rate_from >= RATE_GRACE_S:
-            least = self._site.limits.body_rate
-            if upload.taken - self._rate_taken < least * (now - self._rate_from):
-                self.fail(REQUEST_TIMEOUT, f"the request body came at less than {least} bytes per second")
-
-    @property
-    def _waits_for_continue(self) -> bool:
-        return (self.request.expects_continue and self._interims == 0
-                and self._upload is not None and self._upload.taken == 0)
+        if self._upload is not None and not self._upload.done:
+            self._upload.receive(data)
+        else:
+            self.client.ahead(data)
 
     # ---- the answer ----
 
@@ -336,7 +135,7 @@ class Exchange:
         self._response = response
         length = response.length
         chunked = length < 0 and request.minor == 1
-        if self._upload is not None or client.last_one or (length < 0 and not chunked):
+        if self._uploading or client.last_one or (length < 0 and not chunked):
             request.keep_alive = False  # only the end of the connection can end this, or must
         head = response_head(response, keep_alive=request.keep_alive, to_minor=request.minor, chunked=chunked,
                              set_cookie=self._set_cookie)
@@ -361,7 +160,7 @@ class Exchange:
         self._part = b""
         self._interims += 1
         if response.status == 101:
-            if request.asks_upgrade is None or response.upgrade is None or self._upload is not None:
+            if request.asks_upgrade is None or response.upgrade is None or self._uploading:
                 self._bad_answer(BAD_GATEWAY, "the server switched protocols without being asked to")
             else:
                 self._open_tunnel(response, rest)
@@ -370,8 +169,7 @@ class Exchange:
             self._bad_answer(BAD_GATEWAY, f"the server sent more than {INTERIM_ANSWERS} interim answers")
             return
         if request.minor == 1:
-            self.client.write(
-                response_head(response, keep_alive=True, to_minor=1, chunked=False, set_cookie=None))
+            self.client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False, set_cookie=None))
         if rest:
             self._read_head(rest)
 
@@ -380,8 +178,7 @@ class Exchange:
         client, server, backend, pool = self.client, self._server, self._backend, self._pool
         if server is None or backend is None or pool is None:
             return
-        client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False,
-                                             set_cookie=self._set_cookie))
+        client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False, set_cookie=self._set_cookie))
         backend.tally.done(101, client.worker.clock() - self._started)
         self._server = self._pool = None
         Tunnel(client, server, lambda: backend.servers.release(pool), self._site).open(rest)
@@ -394,9 +191,9 @@ class Exchange:
         backend.tally.done(response.status, now - self._started)  # type: ignore[union-attr]
         backend.servers.release(pool)  # type: ignore[union-attr, arg-type]
         self._server = self._pool = None
-        if self._upload is not None:
+        if self._upload is not None and not self._upload.done:
             # An early answer. Whether the server wants the rest is unknown, so nobody sends it any.
-            self._end_upload()
+            self._upload.forget()
             self._abandon(server)
             client.linger()
             return
@@ -443,7 +240,7 @@ class Exchange:
         """The server caught up."""
         client, timeouts = self.client, self._site.timeouts
         client.release(SERVER_FULL)
-        if self._upload is not None:
+        if self._uploading:
             client.deadline = client.worker.now + timeouts.request_idle
         elif self._response is None:
             client.deadline = client.worker.now + timeouts.response_head  # it has the whole request from now on
@@ -464,7 +261,7 @@ class Exchange:
 
         That an answer came early is a good reason to stop sending the body.
         """
-        if self._upload is not None and self._response is None:
+        if self._uploading and self._response is None:
             return False
         watch_half_closed(self.client, self)
         return True
@@ -473,11 +270,6 @@ class Exchange:
     def _ends_with_connection(self) -> bool:
         """Whether nothing but the end of the connection tells the client where the answer ends."""
         return self._response is not None and self._response.length < 0 and self.request.minor == 0
-
-    @property
-    def answer_begun(self) -> bool:
-        """Whether the client has been sent anything of the final answer."""
-        return self._response is not None
 
     def client_lost(self) -> None:
         """The client is gone: the server is told at once, by the end of its connection."""
@@ -494,11 +286,11 @@ class Exchange:
         elif self._response is not None:
             self._count_failure(GATEWAY_TIMEOUT)
             self.fail(GATEWAY_TIMEOUT, "the server did not go on with the answer in time")
-        elif self._upload is not None and not client.held_by_server and not self._waits_for_continue:
+        elif self._uploading and not client.held_by_server and not self.waits_for_continue:
             self.fail(REQUEST_TIMEOUT, "the request body did not go on in time")
         else:
             self._count_failure(GATEWAY_TIMEOUT)
-            what = "take the request" if self._upload is not None else "answer"
+            what = "take the request" if self._uploading else "answer"
             self.fail(GATEWAY_TIMEOUT, f"the server did not {what} in time")
 
     def _bad_answer(self, refusal: Refusal, detail: str) -> None:
@@ -510,7 +302,7 @@ class Exchange:
         client, request = self.client, self.request
         worker = client.worker
         now = worker.clock()
-        begun, whole_request = self._response is not None, self._upload is None
+        begun, whole_request = self._response is not None, not self._uploading
         if self._backend is not None:
             self._backend.tally.done(refusal.status, now - self._started)
         worker.counters.refused(refusal.slug)
@@ -520,39 +312,15 @@ class Exchange:
             return
         keep_alive = request.keep_alive and whole_request and not client.last_one
         head = self._head or b"".join(request.parts)
-        client.write(render(refusal, detail, accept=accept_of(head),
-                                      keep_alive=keep_alive, with_body=request.method != b"HEAD"))
+        client.write(render(refusal, detail, accept=accept_of(head), keep_alive=keep_alive,
+                            with_body=request.method != b"HEAD"))
         if keep_alive:
             client.done(now, keep_alive=True)
         else:
             client.linger()
 
-    def _count_failure(self, refusal: Refusal) -> None:
-        """An attempt failed at this server: counted per attempt, whatever the client is answered."""
-        if self._backend is not None and self._pool is not None:
-            self.client.worker.counters.upstream_error(self._backend.version, self._pool.label, refusal.slug)
-
     def _let_go(self) -> None:
         """Part from both: what they still send or expect belongs to nobody."""
-        self._end_upload()
-        self._part_from_server()
-
-    def _part_from_server(self) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
-            self._connecting = None
-        server, pool = self._server, self._pool
-        self._server = self._pool = None
-        self._abandon(server)
-        if pool is not None:
-            self._backend.servers.release(pool)  # type: ignore[union-attr]
-
-    def _end_upload(self) -> None:
         if self._upload is not None:
-            self.client.worker.uploads.discard(self)
-
-    @staticmethod
-    def _abandon(server: ServerConnection | None) -> None:
-        if server is not None:
-            server.exchange = None
-            server.transport.abort()
+            self._upload.forget()
+        self._part_from_server()

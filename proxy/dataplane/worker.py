@@ -25,7 +25,7 @@ from proxy.telemetry.counters import Counters
 if TYPE_CHECKING:
     from proxy.core.router import CompiledRoute
     from proxy.core.snapshot import Snapshot
-    from proxy.dataplane.exchange import Exchange
+    from proxy.dataplane.upload import Upload
     from proxy.http1.forward import Hop
     from proxy.http1.request import Request
 
@@ -66,7 +66,7 @@ class Worker:
         self.outbox = Outbox(self.loop)
         self.site = Site(snapshot, self.counters, ServerPool)
         self.clients: set[ClientConnection] = set()
-        self.uploads: set[Exchange] = set()
+        self.uploads: set[Upload] = set()
         self._workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
         self._id_prefix = secrets.token_hex(8).encode("ascii")
@@ -159,8 +159,8 @@ class Worker:
         self.now = now
         for client in [client for client in self.clients if client.deadline < now]:
             client.on_deadline()
-        for exchange in list(self.uploads):
-            exchange.check_rate(now)
+        for upload in list(self.uploads):
+            upload.check_rate(now)
         for pool in self.site.pools.values():
             pool.sweep(now)
         self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())

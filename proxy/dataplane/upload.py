@@ -1,0 +1,119 @@
+"""A request's body on its way to a server.
+
+It waits, up to a limit, while there is no connection yet; afterwards it flows at the pace of the slower side. It must
+come steadily: an idle time-out alone is reset by one byte a second, so a rate is demanded as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.dataplane.reading import NOT_CONNECTED, SHARE_OF_LOOP
+from proxy.errors import BAD_REQUEST, BODY_TOO_LARGE, REQUEST_TIMEOUT
+from proxy.http1.body import body_of
+from proxy.http1.chunked import ChunkedError
+
+if TYPE_CHECKING:
+    from proxy.dataplane.client import ClientConnection
+    from proxy.dataplane.sending import Sending
+    from proxy.dataplane.servers import ServerConnection
+    from proxy.dataplane.site import Site
+
+RATE_GRACE_S = 10.0
+"""How long a body may be slower than `limits.body_rate`."""
+
+
+class Upload:
+    """One body. `sent`: bytes that a server was given, framing included; from the first on it cannot be repeated."""
+
+    __slots__ = ("_body", "_exchange", "_rate_from", "_rate_taken", "_server", "_site", "sent", "waiting")
+
+    def __init__(self, exchange: Sending, length: int, site: Site, now: float) -> None:
+        self._exchange = exchange
+        self._site = site
+        self._body = body_of(length, site.chunk_bounds, reframed=True)
+        self._server: ServerConnection | None = None
+        self._rate_from = now
+        self._rate_taken = 0
+        self.waiting: list[bytes] = []
+        self.sent = 0
+        client = exchange.client
+        client.worker.uploads.add(self)
+        if not exchange.request.expects_continue:
+            client.deadline = now + site.timeouts.request_idle
+
+    @property
+    def done(self) -> bool:
+        """Whether the client has sent all of it."""
+        return self._body.done
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the body that have come, framing not included."""
+        return self._body.taken
+
+    def flow_to(self, server: ServerConnection | None) -> None:
+        """Send what waits, and what comes, to this server; None while there is none."""
+        self._server = server
+        if server is None:
+            return
+        waiting, self.waiting = self.waiting, []
+        for data in waiting:
+            self._send(data)
+        self._exchange.client.release(NOT_CONNECTED)
+
+    def receive(self, data: bytes) -> None:
+        """Take in what the client sent: a piece of the body, perhaps its end, perhaps what follows it."""
+        exchange, body, limit = self._exchange, self._body, self._site.limits.body
+        client = exchange.client
+        client.deadline = client.worker.now + self._site.timeouts.request_idle
+        try:
+            out = body.feed(data)
+        except ChunkedError as error:
+            exchange.fail(BAD_REQUEST, f"the framing of the request body is broken: {error}")
+            return
+        if limit is not None and body.taken > limit:
+            exchange.fail(BODY_TOO_LARGE, f"the request body is larger than {limit} bytes")
+            return
+        if out:
+            self._send(out)
+        if body.done:
+            self._ended(client)
+        elif body.more:
+            client.hold(SHARE_OF_LOOP)
+            client.worker.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        client = self._exchange.client
+        if client.exchange is self._exchange and not self.done:
+            client.release(SHARE_OF_LOOP)
+            self.receive(b"")
+
+    def _ended(self, client: ClientConnection) -> None:
+        self.forget()
+        if not self._exchange.answer_begun:
+            client.deadline = client.worker.now + self._site.timeouts.response_head
+        if self._body.rest:
+            client.ahead(self._body.rest)
+
+    def _send(self, data: bytes) -> None:
+        if self._server is not None:
+            self.sent += len(data)
+            self._server.transport.write(data)
+            return
+        self.waiting.append(data)
+        if sum(map(len, self.waiting)) > self._site.limits.buffer:
+            self._exchange.client.hold(NOT_CONNECTED)
+
+    def check_rate(self, now: float) -> None:
+        """Refuse a body that drips, when that is the client's doing."""
+        exchange, least = self._exchange, self._site.limits.body_rate
+        if exchange.client.held_by_server or exchange.waits_for_continue:
+            self._rate_from = now
+            self._rate_taken = self.taken
+        elif now - self._rate_from >= RATE_GRACE_S and self.taken - self._rate_taken < least * (now - self._rate_from):
+            exchange.fail(REQUEST_TIMEOUT, f"the request body came at less than {least} bytes per second")
+
+    def forget(self) -> None:
+        """Nothing more is expected: it has ended, or nobody wants the rest."""
+        self._exchange.client.worker.uploads.discard(self)
