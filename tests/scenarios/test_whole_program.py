@@ -73,17 +73,17 @@ def workers_of(turnout: Turnout) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def on_every_worker(turnout: Turnout, connections: int = 16) -> Iterator[list[Wire]]:
-    """Connections spread over all workers."""
+def on_every_worker(turnout: Turnout, connections: int = 8) -> Iterator[list[Wire]]:
+    """Connections spread over all workers: as many as asked for, and more while one worker has none of them."""
     with ExitStack() as stack:
         wires: list[Wire] = []
 
-        def spread() -> bool:
+        def reported() -> list[int] | None:
             counts = [worker["connections"] for worker in workers_of(turnout)]
-            return sum(counts) >= len(wires) and all(counts)
+            return counts if sum(counts) >= len(wires) else None
 
-        wires += [stack.enter_context(Wire(turnout.address)) for _ in range(connections)]
-        wait_until(spread, "each worker has a connection")
+        while len(wires) < connections or not all(wait_until(reported, "every connection is reported")):
+            wires.append(stack.enter_context(Wire(turnout.address)))
         yield wires
 
 
@@ -91,7 +91,7 @@ def on_every_worker(turnout: Turnout, connections: int = 16) -> Iterator[list[Wi
 
 
 def test_without_stickiness_the_weights_of_the_file_are_realised(tmp_path: Path) -> None:
-    with shop(tmp_path, {"old": 70, "new": 20, "next": 10}) as turnout, on_every_worker(turnout, 8) as wires:
+    with shop(tmp_path, {"old": 70, "new": 20, "next": 10}) as turnout, on_every_worker(turnout) as wires:
         got = Counter(wires[number % len(wires)].ask(GET).body.decode() for number in range(1200))
     for version, share in (("old", 0.7), ("new", 0.2), ("next", 0.1)):
         assert close_to(got[version], share, 1200), got
@@ -99,7 +99,7 @@ def test_without_stickiness_the_weights_of_the_file_are_realised(tmp_path: Path)
 
 def test_with_stickiness_clients_are_split_by_the_weights_of_the_file(tmp_path: Path) -> None:
     sticky = {"sticky": {"by": "cookie"}}
-    with shop(tmp_path, {"old": 3, "new": 1}, sticky) as turnout, on_every_worker(turnout, 8) as wires:
+    with shop(tmp_path, {"old": 3, "new": 1}, sticky) as turnout, on_every_worker(turnout) as wires:
         clients = [issued(wires[number % len(wires)]) for number in range(800)]
     assert len({cookie for _, cookie in clients}) == 800
     got = Counter(version for version, _ in clients)
@@ -118,7 +118,7 @@ def test_a_client_stays_with_its_version_on_every_worker_and_after_a_restart(tmp
     for _ in range(2):
         with shop(tmp_path, {"old": 1, "new": 1}, route, state_dir=str(tmp_path / "state")) as turnout:
             with on_every_worker(turnout) as wires:
-                clients = clients or [issued(wire) for wire in wires]
+                clients = clients or [issued(wires[number % len(wires)]) for number in range(24)]
                 for version, cookie in clients:
                     for wire in wires:
                         answer = wire.ask(asking(f"Cookie: a=b; {cookie}"))
@@ -126,7 +126,7 @@ def test_a_client_stays_with_its_version_on_every_worker_and_after_a_restart(tmp
                         assert answer.value(b"set-cookie") is None, "a client that is known needs no new cookie"
             turnout.tell(signal.SIGTERM)
             assert turnout.wait() == 0
-    assert {version for version, _ in clients} == {"old", "new"}, "16 clients on one side: once in 32,768"
+    assert {version for version, _ in clients} == {"old", "new"}, "24 clients on one side: once in eight million"
 
 
 def test_a_session_keeps_its_version_when_a_restart_brings_other_weights(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_leaving_under_load_loses_no_request() -> None:
 
 def test_a_worker_killed_under_load_costs_the_other_workers_connections_nothing() -> None:
     with busy_origin() as old, running(*between(old.url, old.url, workers=2)) as turnout:
-        with Load(turnout.address, 12, GET) as load:
+        with Load(turnout.address, 20, GET) as load:
             load.wait_each(20)
             victim = workers_of(turnout)[0]["pid"]
             open_to = {client: client.connections for client in load.clients}
@@ -218,7 +218,7 @@ def test_a_worker_killed_under_load_costs_the_other_workers_connections_nothing(
             wait_restarts(turnout, 1)
             load.wait_each(20)
         untouched = [client for client in load.clients if client.connections == open_to[client]]
-        assert untouched, "all twelve connections on one of two workers: once in 4,096"
+        assert untouched, "all twenty connections on one of two workers: once in a million"
         assert len(load.lost) <= len(load.clients) - len(untouched)
         assert all(len(client.lost) <= 1 for client in load.clients), "one death, at most one request of each client"
         assert not any(client.lost or client.refused for client in untouched)

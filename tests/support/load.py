@@ -1,7 +1,9 @@
 """Clients that keep asking, as browsers do: each on a connection it keeps, reconnecting when the proxy parts from it.
 
 A request is *lost* when it was sent and no whole answer came. It is not lost when it was never sent: the connection
-had ended before, or could not be made.
+had ended before, or could not be made. A connection that is reset before its first answer counts as one that could not
+be made (TCP completes it before anybody accepts it): whoever relies on that compares `answered` with what the servers
+got.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ class SteadyClient:
         self.connections = 0
         self.lost: list[str] = []
         self.refused = False
-        """Whether a connection could not be made: there was nobody to send the next request to."""
+        """Whether a connection could not be made: there was nobody to send the next request to. It ends then."""
         self.strange: list[Message] = []
         self.is_gone = False
         self._address = address
@@ -54,15 +56,20 @@ class SteadyClient:
             return
         self.connections += 1
         with wire:
+            is_first = True
             while not self._stop.is_set() and not _has_ended(wire):
-                if not self._ask(wire):
+                if not self._ask(wire, is_first):
                     return
+                is_first = False
 
-    def _ask(self, wire: Wire) -> bool:
+    def _ask(self, wire: Wire, is_first: bool) -> bool:
         """One request; False when the connection is over."""
         try:
             answer = wire.ask(self._request)
         except (OSError, AssertionError) as error:
+            if is_first and isinstance(error, ConnectionError) and not wire.received:
+                self.refused = True
+                return False
             self.lost.append(f"request {self.answered} of connection {self.connections}: {error!r}")
             return False
         self.answered += 1
