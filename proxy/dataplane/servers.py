@@ -117,7 +117,7 @@ class ServerConnection(asyncio.Protocol):
 class ServerPool:
     """All connections of a worker to one server."""
 
-    __slots__ = ("_name", "_seen_addresses", "connections", "idle", "label", "retired", "server")
+    __slots__ = ("_name", "_seen_addresses", "_turn", "connections", "idle", "label", "retired", "server")
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -128,6 +128,7 @@ class ServerPool:
         self.retired = False
         self._name = None if server.unix_path else Name(server.host, server.port)
         self._seen_addresses: tuple[str, ...] = ()
+        self._turn = 0  # whose turn it is among the addresses of the name
 
     @property
     def authority(self) -> bytes:
@@ -155,7 +156,7 @@ class ServerPool:
         """Open a connection. Raises RefusedError when it fails or takes longer than `within_s` seconds."""
         try:
             async with asyncio.timeout(within_s):
-                connection = await self._connect()
+                connection = await self._connect(within_s)
         except TimeoutError:
             raise RefusedError(CONNECT_TIMEOUT, f"{self.label} did not accept within {within_s:g} s") from None
         except OSError as error:
@@ -167,19 +168,24 @@ class ServerPool:
             self.connections.add(connection)
         return connection
 
-    async def _connect(self) -> ServerConnection:
+    async def _connect(self, within_s: float) -> ServerConnection:
         loop = asyncio.get_running_loop()
         if self._name is None:
             path = cast(str, self.server.unix_path)
             _, connection = await loop.create_unix_connection(lambda: ServerConnection(self, path), path)
             return connection
+        until = loop.time() + within_s
+        addresses = await self._name.wait()
+        self._turn = turn = (self._turn + 1) % len(addresses)
         failure: OSError | None = None
-        for address in await self._name.wait():
+        for place, address in enumerate(addresses[turn:] + addresses[:turn]):
             try:
-                _, connection = await loop.create_connection(
-                    lambda address=address: ServerConnection(self, address),  # type: ignore[misc]
-                    address, self.server.port)
-            except OSError as error:
+                # An address that does not answer leaves time for those after it.
+                async with asyncio.timeout((until - loop.time()) / (len(addresses) - place)):
+                    _, connection = await loop.create_connection(
+                        lambda address=address: ServerConnection(self, address),  # type: ignore[misc]
+                        address, self.server.port)
+            except OSError as error:  # TimeoutError is one
                 failure = error
             else:
                 return connection

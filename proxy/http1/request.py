@@ -39,7 +39,7 @@ _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
 
 class Request:
-    """One request head, valid, with what its fields mean. `parts` may be edited only by who forwards it, once.
+    """One request head, valid, with what its fields mean. `parts` are the head as it came.
 
     `length`: 0 without a body, the number of its bytes, or CHUNKED. `upgrade`: the protocols asked for, or None.
     `target`: what routes look at and servers get: the bytes after scheme and authority, as they came.

@@ -124,6 +124,40 @@ def test_the_next_address_is_tried_when_the_first_refuses(story: Story, monkeypa
     assert worker.ask(get()).status == 200
 
 
+def test_the_addresses_of_a_name_take_turns(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(ok(peer.sock.getsockname()[0].encode(), b"Connection: close"))
+
+    origin = story.origin(script, host="0.0.0.0")
+    worker = story.worker(Server("127.0.0.9", 9))
+    resolver = Resolver(worker, monkeypatch)
+    resolver.answer = ("127.0.0.1", "127.0.0.2")
+    worker.apply(a_snapshot(Server(HOST, server_at(origin).port), revision=2))
+    assert {worker.ask(get()).body for _ in range(2)} == {b"127.0.0.1", b"127.0.0.2"}
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+        story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = story.strict()  # at 127.0.0.1 only
+    port = server_at(origin).port
+    with socket.socket() as full:
+        full.bind(("127.0.0.2", port))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(3)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        worker = story.worker(Server("127.0.0.9", 9))
+        resolver = Resolver(worker, monkeypatch)
+        resolver.answer = ("127.0.0.1", "127.0.0.2")  # the second has the first turn
+        worker.apply(a_snapshot(Server(HOST, port), revision=2, timeouts={"connect": 0.6}))
+        assert worker.ask(get()).status == 200
+        assert worker.count("retries_total", "all", "old") == 0
+        for filler in fillers:
+            filler.close()
+
+
 def test_a_server_that_leaves_while_its_name_is_looked_up_sends_its_requests_elsewhere(
         story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     origin = everywhere(story)

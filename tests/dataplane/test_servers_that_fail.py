@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from proxy.core.route import HeaderMatch, Match, Route
 from tests.support.origins import Origin, Peer, Script, answering, answering_then_closing, ok
 from tests.support.story import Story, dead_address, get, request
 from tests.support.wire import Address, Wire
@@ -101,6 +102,16 @@ def closing_after_one_answer(story: Story) -> Origin:
             peer.read_to_end()
 
     return story.origin(script)
+
+
+def test_a_retry_is_routed_by_the_request_as_it_came_not_as_it_left(story: Story) -> None:
+    origin = closing_after_one_answer(story)
+    claimed = Match(headers=(HeaderMatch("x-forwarded-proto", "https"),))
+    worker = story.worker(origin, routes=(Route("all", claimed, (("old", 1.0),), "old"),))
+    client = story.client(worker)
+    assert client.ask(get("/", "X-Forwarded-Proto: https")).body == b"0"
+    assert client.ask(get("/", "X-Forwarded-Proto: https")).body == b"1"
+    assert worker.count("retries_total", "all", "old") == 1
 
 
 def test_a_get_on_a_connection_that_proved_stale_is_sent_again_on_a_new_one(story: Story) -> None:
