@@ -27,6 +27,7 @@ from websockets.typing import Subprotocol
 
 from tests.support.front import write_file
 from tests.support.httpbin_server import httpbin
+from tests.support.origins import Origin, answering_once
 from tests.support.real_servers import PageServer, websocket_server
 from tests.support.turnout import running
 from tests.support.wire import DEADLINE_S
@@ -35,6 +36,8 @@ MIB = 1 << 20
 PIECES = (b"one ", b"two ", b"x" * 100_000)
 """The body of uploads that are made while they are sent."""
 WHOLE = b"".join(PIECES)
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nstop"
+"""The answer of a server that is not going to look at the body, nor at anything after it."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,13 @@ def front() -> Iterator[Front]:
         servers = {
             "bin": f"http://127.0.0.1:{stack.enter_context(httpbin())}",
             "ws": stack.enter_context(websocket_server()),
+            "early": stack.enter_context(Origin(answering_once(TOO_LARGE))).url,
             **{page.version: page.url for page in pages},
         }
         routes = [
             {"name": "ws", "match": {"path": "/ws"}, "split": {"ws": 1}},
             {"name": "page", "match": {"path": "/page"}, "split": {"old": 1, "new": 1}, "sticky": {"by": "cookie"}},
+            {"name": "early", "match": {"path": "/early"}, "split": {"early": 1}},
             {"name": "rest", "split": {"bin": 1}},
         ]
         unix_path = str(folder / "front")
@@ -140,6 +145,17 @@ def test_curl_speaks_http_1_0(front: Front, target: str) -> None:
 def test_curl_offers_http_2_and_stays_with_what_it_is_given(front: Front) -> None:
     seen = json.loads(curl("--http2", "--write-out", "", f"{front.url}/headers"))["headers"]
     assert not {"Upgrade", "Http2-Settings", "Connection"} & set(seen)
+
+
+@pytest.mark.parametrize("expect", ["Expect:", "Expect: 100-continue"])
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "X-Framing: sized"])
+def test_curl_reads_an_answer_that_comes_before_it_has_sent_everything(
+        front: Front, tmp_path: Path, expect: str, framing: str) -> None:
+    file = tmp_path / "body"
+    file.write_bytes(b"x" * 8 * MIB)
+    said = curl("--upload-file", str(file), "--header", expect, "--header", framing, "--write-out", " %{http_code}",
+                f"{front.url}/early")
+    assert said == b"stop 413"
 
 
 @pytest.mark.parametrize("target", ["/gzip", "/deflate", "/brotli"])
@@ -223,6 +239,17 @@ def test_requests_keeps_its_version_with_the_cookie_it_was_given(front: Front, s
     versions = {session.get(f"{front.url}/page/data", timeout=DEADLINE_S).text for _ in range(20)}
     assert len(versions) == 1
     assert [cookie.name for cookie in session.cookies] == ["turnout"]
+
+
+def test_requests_and_httpx_read_an_answer_that_comes_before_they_have_sent_everything(
+        front: Front, session: requests.Session) -> None:
+    body = b"x" * 4 * MIB
+    for _ in range(3):
+        answer = session.post(f"{front.url}/early", data=body, timeout=DEADLINE_S)
+        assert (answer.status_code, answer.content) == (413, b"stop")
+        other = httpx.post(f"{front.url}/early", content=body, timeout=DEADLINE_S, trust_env=False)
+        assert (other.status_code, other.content) == (413, b"stop")
+    assert session.get(f"{front.url}/get", timeout=DEADLINE_S).status_code == 200
 
 
 # ---- httpx
