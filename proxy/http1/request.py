@@ -77,8 +77,8 @@ class RequestShape(Shape):
 
     __slots__ = ("from_anyone", "from_trusted", "host", "plain")
 
-    def __init__(self, raw_names: tuple[bytes, ...], wanted: frozenset[bytes] = frozenset()) -> None:
-        super().__init__(raw_names, wanted)
+    def __init__(self, raw_names: tuple[bytes, ...], known: frozenset[bytes]) -> None:
+        super().__init__(raw_names, known)
         hosts = self.places(b"host")
         self.host = hosts[0] if len(hosts) == 1 else 0
         gone = self.hop_by_hop() + self.places(b"expect", b"content-length")
@@ -103,8 +103,8 @@ class RequestParser:
         self._line = line
         self._head = head
         self._newlines = fields + 2
-        self._wanted = frozenset(wanted)
-        self._split = scanner(REQUEST_FIELDS | self._wanted, prefixes=(b"x-forwarded-",))
+        self._known = REQUEST_FIELDS | frozenset(wanted)
+        self._split = scanner(self._known, prefixes=(b"x-forwarded-",))
         self._shapes: dict[tuple[bytes, ...], RequestShape] = {}
         self._llhttp = httptools.HttpRequestParser(self)
 
@@ -160,9 +160,9 @@ class RequestParser:
         self._llhttp = httptools.HttpRequestParser(self)
 
     def _learn(self, names: tuple[bytes, ...]) -> RequestShape:
-        if EMPTY_LINE in names:
+        if any(name.startswith(EMPTY_LINE) for name in names):
             raise SeveralHeadsError
-        shape = RequestShape(names, self._wanted)
+        shape = RequestShape(names, self._known)
         if len(self._shapes) < SHAPES_KEPT:
             self._shapes[names] = shape
         return shape

@@ -32,7 +32,7 @@ class ResponseShape(Shape):
     __slots__ = ("gone", "length", "plain")
 
     def __init__(self, raw_names: tuple[bytes, ...]) -> None:
-        super().__init__(raw_names)
+        super().__init__(raw_names, RESPONSE_FIELDS)
         self.gone = tuple(sorted(self.hop_by_hop()))
         lengths = self.places(b"content-length")
         self.length = lengths[0] if len(lengths) == 1 else 0

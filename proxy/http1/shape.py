@@ -18,14 +18,18 @@ class Shape:
 
     __slots__ = ("aliases", "connection", "names", "values")
 
-    def __init__(self, raw_names: tuple[bytes, ...], wanted: frozenset[bytes] = frozenset()) -> None:
+    def __init__(self, raw_names: tuple[bytes, ...], known: frozenset[bytes]) -> None:
+        """`known`: the names the scanner was made for; others that it found mean nothing here."""
         self.names: tuple[bytes, ...] = tuple(raw.strip(b"\n: \t").lower() for raw in raw_names)
         self.values: dict[bytes, tuple[int, ...]] = {}
         self.aliases: list[int] = []
-        """Places of names with an underscore: never believed, never passed on."""
+        """Places of names that are a known one but for an underscore: never believed, never passed on.
+
+        Servers that turn names into variables cannot tell the two apart (Puma CVE-2024-45614).
+        """
         for place, name in enumerate(self.names):
             at = 3 * place + 2
-            if b"_" in name and name not in wanted:
+            if b"_" in name and name not in known and _is_known(name.replace(b"_", b"-"), known):
                 self.aliases.append(at)
             else:
                 self.values[name] = (*self.values.get(name, ()), at)
@@ -38,6 +42,10 @@ class Shape:
     def hop_by_hop(self) -> list[int]:
         """Where fields stand that never go on: hop-by-hop ones and aliases."""
         return self.aliases + self.places(*HOP_BY_HOP)
+
+
+def _is_known(name: bytes, known: frozenset[bytes]) -> bool:
+    return name in known or name.startswith(b"x-forwarded-")
 
 
 def remove(parts: list[bytes], places: list[int] | tuple[int, ...]) -> None:
