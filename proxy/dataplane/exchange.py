@@ -23,13 +23,11 @@ from proxy.http1.body import Body, body_of
 from proxy.http1.chunked import ChunkedError
 from proxy.http1.forward import response_head
 from proxy.http1.refusal import accept_of, render
-from proxy.http1.request import END_OF_HEAD, Request
+from proxy.http1.request import END_OF_HEAD
 from proxy.http1.response import Response
 
 if TYPE_CHECKING:
-    from proxy.dataplane.client import ClientConnection
     from proxy.dataplane.servers import ServerConnection
-    from proxy.dataplane.site import Site
 
 INTERIM_ANSWERS = 32
 """1xx answers passed on per request; a server that sends more has lost its way."""
@@ -41,14 +39,11 @@ CLIENT_CLOSED_REQUEST = 499
 class Exchange(Sending):
     """See the module."""
 
-    __slots__ = ("_answer", "_interims", "_part", "_response")
-
-    def __init__(self, client: ClientConnection, request: Request, site: Site) -> None:
-        super().__init__(client, request, site)
-        self._response: Response | None = None
-        self._answer: Body | None = None
-        self._part = b""                           # of the answer's head
-        self._interims = 0
+    _response: Response | None = None
+    _answer: Body | None = None
+    _part = b""
+    """Of the answer's head, while it is not complete."""
+    _interims = 0
 
     @property
     def answer_begun(self) -> bool:
@@ -76,14 +71,33 @@ class Exchange(Sending):
 
     def server_data(self, data: bytes) -> None:
         """What the server says: its head, then its body."""
-        answer = self._answer
-        if answer is None:
-            if self._asked_in == self.client.worker.outbox.turn:
-                # The head has not even been written: this answers somebody else.
-                self._attempt_failed(Failure.CONNECT, BAD_GATEWAY, "the server spoke before it was asked")
-            else:
-                self._read_head(data)
+        if self._answer is not None:
+            self._pass_on(self._answer, data)
             return
+        if self._asked_in == self.client.worker.outbox.turn:
+            # The head has not even been written: this answers somebody else.
+            self._attempt_failed(Failure.CONNECT, BAD_GATEWAY, "the server spoke before it was asked")
+            return
+        if self._part:
+            data = self._part + data
+        end = data.find(END_OF_HEAD) + 4
+        responses = self._site.responses
+        try:
+            if end < 4:
+                responses.check_begun(data)
+                self._part = data
+                return
+            response = responses.parse(data, end, self.request.method)
+        except RefusedError as error:
+            self._bad_answer(error.refusal, error.detail)
+            return
+        if response.status < 200:
+            self._interim(response, data[end:])
+        else:
+            self._start_answer(response, data, end)
+
+    def _pass_on(self, answer: Body, data: bytes) -> None:
+        """Stream a piece of the body to the client."""
         client = self.client
         try:
             out = answer.feed(data)
@@ -109,26 +123,6 @@ class Exchange(Sending):
                 server.transport.resume_reading()
             self.server_data(b"")
 
-    def _read_head(self, data: bytes) -> None:
-        if self._part:
-            data = self._part + data
-        end = data.find(END_OF_HEAD)
-        responses = self._site.responses
-        try:
-            if end < 0:
-                responses.check_begun(data)
-                self._part = data
-                return
-            end += 4
-            response = responses.parse(data, end, self.request.method)
-        except RefusedError as error:
-            self._bad_answer(error.refusal, error.detail)
-            return
-        if response.status < 200:
-            self._interim(response, data[end:])
-        else:
-            self._start_answer(response, data, end)
-
     def _start_answer(self, response: Response, data: bytes, end: int) -> None:
         """Pass the head on, with as much of the body as has come along (`data` from `end`)."""
         client, request = self.client, self.request
@@ -145,7 +139,7 @@ class Exchange(Sending):
             if len(whole) > SMALL:
                 client.write(whole)
             else:
-                client.worker.outbox.add(client.transport.write, whole)
+                client.worker.outbox.add(client.transport, whole)
             self._complete()
             return
         client.write(head)
@@ -171,7 +165,7 @@ class Exchange(Sending):
         if request.minor == 1:
             self.client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False, set_cookie=None))
         if rest:
-            self._read_head(rest)
+            self.server_data(rest)
 
     def _open_tunnel(self, response: Response, rest: bytes) -> None:
         """From here on bytes are bytes, both ways (RFC 9110 §7.8)."""

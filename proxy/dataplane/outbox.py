@@ -11,7 +11,6 @@ Only whole messages come here, and at most `MESSAGES` of `SMALL` bytes wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 MESSAGES = 64
 SMALL = 32 * 1024
@@ -27,12 +26,12 @@ class Outbox:
         self._loop = loop
         self.turn = 0
         """Grows with every flush: what was added in the current turn has not been written yet."""
-        self._waiting: list[tuple[Callable[[bytes], None], bytes]] = []
+        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
-    def add(self, write: Callable[[bytes], None], data: bytes) -> None:
-        """Write at the end of this turn. `write`: of a transport."""
+    def add(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write at the end of this turn."""
         waiting = self._waiting
-        waiting.append((write, data))
+        waiting.append((transport, data))
         if len(waiting) == 1:
             self._loop.call_soon(self.flush)
         elif len(waiting) == MESSAGES:
@@ -44,8 +43,8 @@ class Outbox:
             return
         self.turn += 1
         waiting, self._waiting = self._waiting, []
-        for write, data in waiting:
+        for transport, data in waiting:
             try:
-                write(data)
+                transport.write(data)
             except RuntimeError:  # uvloop's word for a transport that was closed in the meantime
                 continue

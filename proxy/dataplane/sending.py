@@ -28,24 +28,25 @@ if TYPE_CHECKING:
 class Sending(ABC):
     """See the module. The other half is `Exchange`, the only class that is made of it."""
 
-    __slots__ = ("_asked_in", "_attempts", "_backend", "_connecting", "_excluded", "_head", "_pool", "_server",
-                 "_set_cookie", "_site", "_started", "_upload", "client", "request")
+    # Defaults stand in the class: an instance holds what has changed, and most exchanges change little.
+    _head = b""
+    _set_cookie: bytes | None = None
+    _backend: Backend | None = None
+    _pool: ServerPool | None = None
+    _server: ServerConnection | None = None
+    _connecting: asyncio.Task[None] | None = None
+    _upload: Upload | None = None
+    """The request's body, if it has one."""
+    _attempts = 0
+    _asked_in = -1
+    """The turn at whose end the head is written."""
+    _excluded: tuple[ServerPool, ...] = ()
 
     def __init__(self, client: ClientConnection, request: Request, site: Site) -> None:
         self.client = client
         self.request = request
         self._site = site
         self._started = client.worker.clock()
-        self._head = b""
-        self._set_cookie: bytes | None = None
-        self._backend: Backend | None = None
-        self._pool: ServerPool | None = None
-        self._server: ServerConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._upload: Upload | None = None         # the request's body, if it has one
-        self._attempts = 0
-        self._asked_in = -1                        # the turn at whose end the head is written
-        self._excluded: tuple[ServerPool, ...] = ()
 
     @abstractmethod
     def fail(self, refusal: Refusal, detail: str) -> None:
@@ -124,7 +125,7 @@ class Sending(ABC):
         self._server = server
         if self._upload is None:
             outbox = self.client.worker.outbox
-            outbox.add(server.transport.write, self._head)
+            outbox.add(server.transport, self._head)
             self._asked_in = outbox.turn
         else:
             server.transport.write(self._head)

@@ -11,6 +11,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Coroutine
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from proxy.clock import Clock, monotonic
@@ -70,7 +71,7 @@ class Worker:
         self._workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
         self._id_prefix = secrets.token_hex(8).encode("ascii")
-        self._ids = 0
+        self._ids = map(b"%016x".__mod__, count(1))  # counted and written without a frame of Python
         self._listeners: list[Listener] = []
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
         self._emptied: asyncio.Future[None] | None = None
@@ -94,8 +95,7 @@ class Worker:
             given = request.header(b"x-request-id")
             if given is not None and _REQUEST_ID.fullmatch(given):
                 return given
-        self._ids += 1
-        return b"%b%016x" % (self._id_prefix, self._ids)
+        return self._id_prefix + next(self._ids)
 
     # ---- connections
 
