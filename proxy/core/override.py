@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from operator import methodcaller
 
@@ -34,12 +35,14 @@ class Source:
     needs: bytes | None = None
 
 
+@lru_cache(1024)
 def header_source(name: str) -> Source:
     """The whole value of a header field."""
     field = to_bytes(name.lower())
     return Source(f"header {name}", methodcaller("header", field), field)   # called from C: no Python frame
 
 
+@lru_cache(1024)
 def cookie_source(name: str) -> Source:
     """The value of a cookie."""
     pair = to_bytes(name) + b"="
@@ -51,6 +54,7 @@ def cookie_source(name: str) -> Source:
     return Source(f"cookie {name}", read, b"cookie")
 
 
+@lru_cache(1024)
 def query_source(name: str) -> Source:
     """The value of a query parameter, not decoded."""
     pair = to_bytes(name) + b"="

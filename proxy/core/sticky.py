@@ -8,6 +8,7 @@ it: weights steer new sessions only, and raising the generation ends them all.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -189,7 +190,13 @@ def strategy_for(route: CompiledRoute, secret: bytes) -> Strategy:
 
 
 def _choices(route: CompiledRoute, reason: Literal["sticky", "split"]) -> tuple[Choice, ...]:
-    return tuple(Choice(index, version, reason) for index, version in enumerate(route.versions))
+    return _choices_among(route.versions, reason)
+
+
+@lru_cache(1024)
+def _choices_among(versions: tuple[str, ...], reason: Literal["sticky", "split"]) -> tuple[Choice, ...]:
+    """Shared by all routes that have the same versions: less memory, and it stays in the CPU's cache."""
+    return tuple(Choice(index, version, reason) for index, version in enumerate(versions))
 
 
 def _attributes(path: str, sticky: Sticky) -> bytes:

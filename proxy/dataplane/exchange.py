@@ -305,8 +305,7 @@ class Exchange(Sending):
             client.cut(unframed=self._ends_with_connection)
             return
         keep_alive = request.keep_alive and whole_request and not client.last_one
-        head = self._head or b"".join(request.parts)
-        client.write(render(refusal, detail, accept=accept_of(head), keep_alive=keep_alive,
+        client.write(render(refusal, detail, accept=accept_of(request.raw), keep_alive=keep_alive,
                             with_body=request.method != b"HEAD"))
         if keep_alive:
             client.done(now, keep_alive=True)

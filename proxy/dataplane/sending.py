@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from proxy.http1.request import Request
 
 
+_LET_GO: list[bytes] = []
+
+
 class Sending(ABC):
     """See the module. The other half is `Exchange`, the only class that is made of it."""
 
     # Defaults stand in the class: an instance holds what has changed, and most exchanges change little.
-    _head = b""
+    _id = b""
     _set_cookie: bytes | None = None
     _backend: Backend | None = None
     _pool: ServerPool | None = None
@@ -67,13 +70,18 @@ class Sending(ABC):
         request, client = self.request, self.client
         if not self._choose():
             return
-        self._head = request_head(request, client.hop, client.worker.request_id(request, client.hop))
-        if not request.host:
-            self._head = with_host(self._head, self._backend.authority)  # type: ignore[union-attr]
+        self._id = client.worker.request_id(request, client.hop)
         client.deadline = self._started + self._site.timeouts.response_head
         if request.length and not self._expect_body(request.length):
             return
-        self._attempt()
+        self._attempt(self._build_head())
+
+    def _build_head(self) -> bytes:
+        """The head for the server. The request's parts are let go: of thousands in flight they would fill the caches."""
+        request = self.request
+        head = request_head(request, self.client.hop, self._id)
+        request.parts = _LET_GO
+        return head if request.host else with_host(head, self._backend.authority)  # type: ignore[union-attr]
 
     def _choose(self) -> bool:
         """Find the route and the version; False when the request was refused instead."""
@@ -108,36 +116,36 @@ class Sending(ABC):
             return False
         return True
 
-    def _attempt(self) -> None:
+    def _attempt(self, head: bytes) -> None:
         """Send the head to a server of the version, on a warm connection if there is one."""
         servers = self._backend.servers  # type: ignore[union-attr]
         self._attempts += 1
         self._pool = pool = servers.acquire()
         if not pool.idle:
-            self._connect(pool)
+            self._connect(pool, head)
             return
         server = pool.idle.popitem()[0]
         if (self._upload is not None or self.request.method not in IDEMPOTENT) and server.seems_stale():
             server.transport.abort()
-            self._connect(pool)
+            self._connect(pool, head)
             return
         server.exchange = self
         self._server = server
         if self._upload is None:
             outbox = self.client.worker.outbox
-            outbox.add(server.transport, self._head)
+            outbox.add(server.transport, head)
             self._asked_in = outbox.turn
         else:
-            server.transport.write(self._head)
+            server.transport.write(head)
             self._upload.flow_to(server)
 
-    def _connect(self, pool: ServerPool) -> None:
+    def _connect(self, pool: ServerPool, head: bytes) -> None:
         """The slow path: a connection has to be made first. Meanwhile the body waits."""
         if self._upload is not None:
             self._upload.flow_to(None)
-        self._connecting = self.client.worker.spawn(self._connect_and_send(pool), f"connect {pool.label}")
+        self._connecting = self.client.worker.spawn(self._connect_and_send(pool, head), f"connect {pool.label}")
 
-    async def _connect_and_send(self, pool: ServerPool) -> None:
+    async def _connect_and_send(self, pool: ServerPool, head: bytes) -> None:
         try:
             server = await pool.connect(self._site.timeouts.connect)
         except RefusedError as error:
@@ -150,7 +158,7 @@ class Sending(ABC):
             return
         server.exchange = self  # type: ignore[assignment]  # it is an Exchange
         self._server = server
-        server.transport.write(self._head)
+        server.transport.write(head)
         if self._upload is not None:
             self._upload.flow_to(server)
 
@@ -167,9 +175,9 @@ class Sending(ABC):
         given_up.tally.inflight -= 1  # type: ignore[union-attr]
         self._part_from_server()
         self._backend = None
-        self._site = self.client.worker.site
-        if not self._choose():
+        if not self._read_again() or not self._choose():
             return
+        head = self._build_head()
         pool = self._backend.servers.acquire(self._excluded)  # type: ignore[attr-defined]
         if pool is None:
             self.fail(refusal, detail)  # every server there is has just failed this request
@@ -177,7 +185,19 @@ class Sending(ABC):
         given_up.tally.retries += 1  # type: ignore[union-attr]
         self._attempts += 1
         self._pool = pool
-        self._connect(pool)  # never on a pooled connection, which may be as stale as the last
+        self._connect(pool, head)  # never on a pooled connection, which may be as stale as the last
+
+    def _read_again(self) -> bool:
+        """Read the request as it came, by the snapshot of now; False when that refuses it."""
+        self._site = self.client.worker.site
+        before = self.request
+        try:
+            self.request = self._site.requests.parse(before.raw)
+        except RefusedError as error:
+            self.fail(error.refusal, error.detail)
+            return False
+        self.request.client = before.client
+        return True
 
     def _count_failure(self, refusal: Refusal) -> None:
         """An attempt failed at this server: counted per attempt, whatever the client is answered."""

@@ -39,16 +39,18 @@ _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
 
 class Request:
-    """One request head, valid, with what its fields mean. `parts` are the head as it came.
+    """One request head, valid, with what its fields mean. `raw` is the head as it came, `parts` the same in pieces.
 
     `length`: 0 without a body, the number of its bytes, or CHUNKED. `upgrade`: the protocols asked for, or None.
     `target`: what routes look at and servers get: the bytes after scheme and authority, as they came.
     """
 
     __slots__ = ("asks_upgrade", "client", "expects_continue", "host", "keep_alive", "length", "method",
-                 "minor", "parts", "shape", "takes_trailers", "target")
+                 "minor", "parts", "raw", "shape", "takes_trailers", "target")
 
-    def __init__(self, method: bytes, target: bytes, host: bytes, parts: list[bytes], shape: RequestShape) -> None:
+    def __init__(self, raw: bytes, method: bytes, target: bytes, host: bytes, parts: list[bytes],
+                 shape: RequestShape) -> None:
+        self.raw = raw
         self.method = method
         self.target = target
         self.host = host
@@ -129,7 +131,7 @@ class RequestParser:
         except ValueError:
             self._renew()
             raise RefusedError(BAD_REQUEST, "the request line is not `METHOD target HTTP/1.1`") from None
-        request = Request(method, target, parts[shape.host].strip(b" \t\r"), parts, shape)
+        request = Request(head, method, target, parts[shape.host].strip(b" \t\r"), parts, shape)
         if not (shape.plain
                 and rest.startswith(b"HTTP/1.1\r")
                 and (not shape.connection or parts[shape.connection[0]] in _KEEP_ALIVE)):
