@@ -63,12 +63,13 @@ class CompiledRoute:
 class Node:
     """A path prefix in the tree of a table."""
 
-    __slots__ = ("above", "children", "routes")
+    __slots__ = ("above", "children", "routes", "sole")
 
     def __init__(self, above: Node | None) -> None:
         self.above = above                 # the next shorter prefix in the tree
         self.children: dict[bytes, Node] = {}
         self.routes: tuple[CompiledRoute, ...] = ()   # of exactly this prefix, in the order they are tried
+        self.sole: CompiledRoute | None = None        # the first of them, if it takes everything
 
 
 class RouteTable:
@@ -84,11 +85,15 @@ class RouteTable:
             node = self._node(path_segments(route.route.match.path))
             if not node.routes or node.routes[-1].conditions:      # behind one that takes everything none is reached
                 node.routes += (route,)
+                node.sole = None if node.routes[0].conditions else node.routes[0]
         self.only = self._find_only()      # the route of every request of this host, if there is such a one
 
     def find(self, request: RequestView) -> CompiledRoute | None:
         """The route that takes a request: of the longest prefix whose conditions it passes."""
-        node: Node | None = self.descend(request.target)
+        deepest = self.descend(request.target)
+        if deepest.sole is not None:
+            return deepest.sole
+        node: Node | None = deepest
         while node is not None:
             for route in node.routes:
                 if not route.conditions or route.accepts(request):

@@ -77,7 +77,7 @@ class Sending(ABC):
         self._attempt(self._build_head())
 
     def _build_head(self) -> bytes:
-        """The head for the server. The request's parts are let go: of thousands in flight they would fill the caches."""
+        """The head for the server. The request's parts are let go: of thousands in flight they would fill caches."""
         request = self.request
         head = request_head(request, self.client.hop, self._id)
         request.parts = _LET_GO
