@@ -32,9 +32,9 @@ _LAST_READS = 4
 
 
 class ServerConnection(asyncio.Protocol):
-    """One connection to a server. `used`: it has carried an exchange before, so it may be stale."""
+    """One connection to a server. `outdated`: its address is no longer one of the server's name."""
 
-    __slots__ = ("address", "exchange", "idle_until", "outdated", "pool", "transport", "used")
+    __slots__ = ("address", "exchange", "idle_until", "outdated", "pool", "transport")
 
     transport: asyncio.Transport
 
@@ -42,7 +42,6 @@ class ServerConnection(asyncio.Protocol):
         self.pool = pool
         self.address = address
         self.exchange: Exchange | Tunnel | None = None
-        self.used = False
         self.outdated = False
         self.idle_until = 0.0
 
@@ -143,7 +142,6 @@ class ServerPool:
         if self.retired or connection.outdated:
             connection.transport.close()
             return
-        connection.used = True
         connection.idle_until = idle_until
         self.idle[connection] = None
 

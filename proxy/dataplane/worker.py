@@ -10,7 +10,7 @@ import asyncio
 import re
 import secrets
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ class Dice:
 
 
 class Worker:
-    """See the module. `share`: the part of `limits.connections` that this worker may hold, one in `share`."""
+    """See the module. `workers`: how many share `limits.connections` evenly."""
 
     def __init__(self, snapshot: Snapshot, *, workers: int = 1, clock: Clock = monotonic) -> None:
         self.loop = asyncio.get_running_loop()
@@ -198,6 +198,3 @@ class Worker:
             pool.retire()
         for task in list(self._tasks):
             task.cancel()
-
-
-Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
