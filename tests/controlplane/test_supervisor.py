@@ -119,6 +119,24 @@ async def test_a_stopped_worker_is_found_by_its_silence_and_replaced() -> None:
         assert supervisor.slots[0].last_end == "it said nothing for 0.2 s"
 
 
+def environment(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if entry)
+
+
+def test_a_worker_keeps_freed_memory_unless_the_operator_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "0")
+
+    async def test() -> None:
+        async with supervising("obeys", 1) as supervisor:
+            await supervisor.start()
+            found = environment(pids(supervisor)[0])
+            assert int(found["MALLOC_MMAP_THRESHOLD_"]) > 256_000
+            assert found["MALLOC_TRIM_THRESHOLD_"] == "0"
+
+    asyncio.run(test())
+
+
 @pytest.mark.parametrize(
     ("script", "because"),
     [("babbles", "a message cannot be read"), ("commands", "it sent Drain, which is not a worker's to send")],
