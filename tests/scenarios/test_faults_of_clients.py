@@ -48,6 +48,10 @@ def test_five_thousand_connects_that_reset_at_once_leave_nothing(tmp_path: Path)
         assert processor_s(worker) - idle_from < 0.2, "something spins"
 
 
+KEPT = 8 * 1024 * 1024
+"""What a worker may keep of memory that was freed, so that it need not be asked for again."""
+
+
 def test_two_hundred_slow_readers_of_a_gigabyte_do_not_fill_the_memory(tmp_path: Path) -> None:
     with whole_program(config=tmp_path / "t.yaml") as (turnout, _), ExitStack() as ends:
         (worker,) = workers_of(turnout)
@@ -63,8 +67,9 @@ def test_two_hundred_slow_readers_of_a_gigabyte_do_not_fill_the_memory(tmp_path:
             for reader in readers:
                 assert reader.recv(65536)
         later = settled_memory(worker) - before
-        assert grown < 200 * 320 * 1024
-        assert later < 200 * 320 * 1024
+        bound = 200 * 320 * 1024 + KEPT
+        assert grown < bound
+        assert later < bound
         assert turnout.ask("/others") == (200, b"/others")
         ends.close()
         wait_until(lambda: descriptors(worker) < 60, "every reader forgotten")
