@@ -14,8 +14,6 @@ from proxy.http1.fields import FIELD_VALUE, FORBIDDEN_IN_TRAILERS, TOKEN
 CHUNKS_PER_FEED = 2048
 """About two milliseconds of work."""
 
-LAST_CHUNK = b"0\r\n\r\n"
-
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _BEGUN_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,16}(?:(?<=[0-9A-Fa-f])(?:;[\t\x20-\x7e\x80-\xff]*)?\r?)?")
 

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.dataplane.worker import Worker
 from tests.support.origins import Peer, answering, ok
-from tests.support.story import Story, WatchedWorker, get, request
+from tests.support.story import Story, WatchedWorker, full_backlog, get, request
 
 MIB = 1 << 20
 PIECE = bytes(range(256)) * 256
@@ -161,17 +161,9 @@ def test_a_slow_server_pauses_the_client_and_gets_every_byte(story: Story, frami
 
 def test_a_body_waits_for_the_connection_to_the_server_in_bounded_memory(story: Story) -> None:
     """The first server does not accept; what the client sends meanwhile is kept up to the limit, then not read."""
-    import socket
-
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        fillers = [socket.socket() for _ in range(3)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
+    with full_backlog() as full:
         second = story.strict()
-        worker = story.worker(full.getsockname(), second, timeouts={"connect": 0.5})
+        worker = story.worker(full, second, timeouts={"connect": 0.5})
         client = story.client(worker)
         sending = threading.Thread(target=client.send, args=(request("POST", "/", body=b"x" * (8 * MIB)),))
         sending.start()
@@ -183,8 +175,6 @@ def test_a_body_waits_for_the_connection_to_the_server_in_bounded_memory(story: 
         assert worker.call(kept) < BOUND
         assert client.response().body == b"POST / %d" % (8 * MIB)
         sending.join(15)
-        for filler in fillers:
-            filler.close()
 
 
 def test_a_hundred_thousand_tiny_chunks_leave_time_for_others(story: Story) -> None:

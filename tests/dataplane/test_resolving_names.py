@@ -12,7 +12,7 @@ import pytest
 from proxy.core.route import Match, Route, Server
 from proxy.dataplane.names import REFRESH_S
 from tests.support.origins import Origin, Peer, ok
-from tests.support.story import Story, WatchedWorker, get
+from tests.support.story import Story, WatchedWorker, full_backlog, get
 from tests.support.worker import a_snapshot, server_at
 
 HOST = "shop.internal"
@@ -141,21 +141,13 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
         story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     origin = story.strict()  # at 127.0.0.1 only
     port = server_at(origin).port
-    with socket.socket() as full:
-        full.bind(("127.0.0.2", port))
-        full.listen(0)
-        fillers = [socket.socket() for _ in range(3)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
+    with full_backlog("127.0.0.2", port):
         worker = story.worker(Server("127.0.0.9", 9))
         resolver = Resolver(worker, monkeypatch)
         resolver.answer = ("127.0.0.1", "127.0.0.2")  # the second has the first turn
         worker.apply(a_snapshot(Server(HOST, port), revision=2, timeouts={"connect": 0.6}))
         assert worker.ask(get()).status == 200
         assert worker.count("retries_total", "all", "old") == 0
-        for filler in fillers:
-            filler.close()
 
 
 def test_a_server_that_leaves_while_its_name_is_looked_up_sends_its_requests_elsewhere(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from proxy.core.route import HeaderMatch, Match, Route
 from tests.support.origins import Origin, Peer, Script, answering, answering_then_closing, ok
-from tests.support.story import Story, dead_address, get, request
-from tests.support.wire import Address, Wire
+from tests.support.story import Story, dead_address, full_backlog, get, request
+from tests.support.wire import Wire
 from tests.support.worker import server_at
 
 CUT = {
@@ -238,23 +236,6 @@ def test_every_server_refusing_is_a_502_that_names_the_culprit(story: Story) -> 
     assert sum(worker.count("upstream_errors_total", "old", server_at(address).address, "connect-failed")
                for address in (first, second)) == 4
     assert worker.count("refusals_total", "connect-failed") == 2
-
-
-@contextmanager
-def full_backlog() -> Iterator[Address]:
-    """A server whose accept queue is full: connects are neither taken nor refused."""
-    with socket.socket() as full:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        waiting = [socket.socket() for _ in range(3)]
-        for sock in waiting:
-            sock.setblocking(False)
-            sock.connect_ex(full.getsockname())
-        try:
-            yield full.getsockname()
-        finally:
-            for sock in waiting:
-                sock.close()
 
 
 def test_a_server_that_does_not_accept_is_a_504_after_the_connect_timeout(story: Story) -> None:

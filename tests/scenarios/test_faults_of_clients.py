@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,15 +16,6 @@ from tests.support.story import Story, get, request, small_socket
 from tests.support.wire import Wire
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def story(tmp_path: Path) -> Iterator[Story]:
-    told = Story(tmp_path)
-    try:
-        yield told
-    finally:
-        told.end()
 
 
 def test_five_thousand_connects_that_reset_at_once_leave_nothing(tmp_path: Path) -> None:

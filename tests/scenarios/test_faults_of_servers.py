@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +11,6 @@ from tests.support.faults import in_threads, sockets_to, whole_program, wires, w
 from tests.support.origins import Origin, Peer
 from tests.support.story import Story, get, request
 from tests.support.wire import Wire
-
-
-@pytest.fixture
-def story(tmp_path: Path) -> Iterator[Story]:
-    told = Story(tmp_path)
-    try:
-        yield told
-    finally:
-        told.end()
 
 
 def test_late_answers_of_a_server_that_stood_still_reach_nobody_else(tmp_path: Path) -> None:

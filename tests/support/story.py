@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +179,20 @@ def dead_address() -> Address:
 
 
 _HELD: list[socket.socket] = []
+
+
+@contextlib.contextmanager
+def full_backlog(host: str = "127.0.0.1", port: int = 0) -> Iterator[Address]:
+    """A server whose accept queue is full: connects are neither taken nor refused."""
+    with socket.socket() as full:
+        full.bind((host, port))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+        try:
+            yield full.getsockname()
+        finally:
+            for sock in waiting:
+                sock.close()
