@@ -41,6 +41,8 @@ class Timeouts:
     response_idle: float = 60.0            # between two pieces of an answer, or of reading it
     drain: float = 30.0
     tunnel_idle: float = 3600.0
+    tunnel_grace: float = 30.0             # for a tunnel whose version has lost its last weight
+    orphan: float = 60.0                   # how long workers serve on without a supervisor
     upstream_keepalive: float = 50.0       # idle server connection; below the usual 60 s and 75 s of servers
 
 

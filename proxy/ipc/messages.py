@@ -17,9 +17,13 @@ HistogramSeries = tuple[str, tuple[str, ...], dict[int, int], float]
 
 
 class Apply(msgspec.Struct, frozen=True, tag="apply"):
-    """Supervisor → worker: serve by this snapshot from now on; answered with `Applied`."""
+    """Supervisor → worker: serve by this snapshot from now on; answered with `Applied`.
+
+    `cut`: (route, version) pairs whose running requests and tunnels are ended once it is in force.
+    """
 
     snapshot: Snapshot
+    cut: tuple[tuple[str, str], ...] = ()
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
@@ -47,13 +51,17 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     histograms: list[HistogramSeries] = []
 
 
+class Quiet(msgspec.Struct, frozen=True, tag="quiet"):
+    """Worker → supervisor, while it drains: no request will be begun here any more; what runs is being finished."""
+
+
 class Drained(msgspec.Struct, frozen=True, tag="drained"):
     """Worker → supervisor: the last message; `cut` connections were closed before their request was finished."""
 
     cut: int
 
 
-Message = Apply | Drain | Applied | Stats | Drained
+Message = Apply | Drain | Applied | Stats | Quiet | Drained
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

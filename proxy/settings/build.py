@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 
 from proxy.core.route import HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
 from proxy.core.snapshot import Limits, Policy, Timeouts
@@ -20,7 +21,7 @@ def build(model: FileSection, file: str | None, environ: Mapping[str, str], warn
         listen=tuple(model.listen),
         workers=model.workers or usable_cpus(),
         admin=AdminSettings(model.admin.listen, tuple(
-            Token(token.name, token.role, environ[token.token_env])  # type: ignore[arg-type]  # a checked choice
+            Token(token.name, token.role, sha256(environ[token.token_env].encode()).digest())  # type: ignore[arg-type]  # a checked choice
             for token in model.admin.tokens)),
         state_dir=None if model.state_dir is None else _in_folder(folder, model.state_dir),
         secret=model.secret,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from hashlib import sha256
+
 import pytest
 
 from proxy.admin.access import holder_of, is_loopback_host
 from proxy.settings import Token
 
-CI = Token("ci", "operator", "t0ken")
-EYES = Token("eyes", "viewer", "other")
+CI = Token("ci", "operator", sha256(b"t0ken").digest())
+EYES = Token("eyes", "viewer", sha256(b"other").digest())
 
 
 @pytest.mark.parametrize(

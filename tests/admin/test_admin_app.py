@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def test_with_tokens_reading_takes_one_and_probes_do_not() -> None:
         for value in ("right", "also"):
             assert (await it.ask("/api/v1/status", Authorization=f"Bearer {value}"))[0] == 200
 
-    run(test, AdminSettings(LOCAL, (Token("a", "viewer", "right"), Token("b", "operator", "also"))))
+    run(test, AdminSettings(LOCAL, (Token("a", "viewer", sha256(b"right").digest()), Token("b", "operator", sha256(b"also").digest()))))
 
 
 def test_it_listens_on_a_unix_socket_and_takes_its_file_away(tmp_path: Path) -> None:
