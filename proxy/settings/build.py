@@ -29,6 +29,9 @@ def build(model: FileSection, file: str | None, environ: Mapping[str, str], warn
         versions=tuple(Version(name, tuple(version.servers)) for name, version in model.versions.items()),
         routes=tuple(map(_route, model.routes)),
         file=file,
+        watch_s=model.watch if file else None,
+        buckets=tuple(model.metrics.buckets),
+        events_kept=model.journal.events,
         warnings=warnings,
     )
 

@@ -22,10 +22,13 @@ _VARIABLE = r"\$\{"       # a value that comes from the environment is not the e
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Metadata of a field: `parse` turns what was typed into the value or raises ValueError."""
+    """Metadata of a field: `parse` turns what was typed into the value or raises ValueError; `show` turns the value
+    into what `parse` takes.
+    """
 
     parse: Callable[[Any], object]
     schema: Schema
+    show: Callable[[Any], Any] = lambda value: value
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.parse)
@@ -53,7 +56,7 @@ def _pattern(pattern: str) -> Schema:
 
 _DECIMAL = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 _SIZE_PATTERN = rf"{_DECIMAL} ?(?:B|KiB|MiB|GiB|TiB|kB|MB|GB)"
-_DURATION_PATTERN = r"(?=.)" + "".join(rf"(?:{_DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms"))
+_DURATION_PATTERN = r"(?=.)" + "".join(rf"(?:{_DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms", "us"))
 
 
 _Parse = Callable[[Any], Any]
@@ -71,19 +74,21 @@ def _between(parse: _Parse, low: float, high: float, show: Callable[[Any], str])
 
 def size(low: int, high: int) -> Kind:
     """Bytes within bounds."""
-    return Kind(_between(units.parse_size, low, high, units.format_size), _pattern(_SIZE_PATTERN))
+    return Kind(_between(units.parse_size, low, high, units.format_size), _pattern(_SIZE_PATTERN), units.format_size)
 
 
 def size_or_none(low: int, high: int) -> Kind:
     """Bytes within bounds, or `none` for unbounded."""
     parse = _between(units.parse_size, low, high, units.format_size)
-    return Kind(lambda value: None if value == "none" else parse(value), _pattern(f"none|{_SIZE_PATTERN}"))
+    return Kind(lambda value: None if value == "none" else parse(value), _pattern(f"none|{_SIZE_PATTERN}"),
+                lambda size: "none" if size is None else units.format_size(size))
 
 
 def rate_or_none(high: int) -> Kind:
     """Bytes per second; `none` is 0: any rate will do."""
     parse = _between(units.parse_rate, 1, high, units.format_size)
-    return Kind(lambda value: 0 if value == "none" else parse(value), _pattern(f"none|{_SIZE_PATTERN}/s"))
+    return Kind(lambda value: 0 if value == "none" else parse(value), _pattern(f"none|{_SIZE_PATTERN}/s"),
+                lambda rate: f"{units.format_size(rate)}/s" if rate else "none")
 
 
 def count(low: int, high: int) -> Kind:
@@ -94,7 +99,15 @@ def count(low: int, high: int) -> Kind:
 
 def duration(low: float, high: float) -> Kind:
     """Seconds within bounds."""
-    return Kind(_between(units.parse_duration, low, high, units.format_duration), _pattern(_DURATION_PATTERN))
+    return Kind(_between(units.parse_duration, low, high, units.format_duration), _pattern(_DURATION_PATTERN),
+                units.format_duration)
+
+
+def duration_or_none(low: float, high: float) -> Kind:
+    """Seconds within bounds, or `none` for never."""
+    parse = _between(units.parse_duration, low, high, units.format_duration)
+    return Kind(lambda value: None if value == "none" else parse(value), _pattern(f"none|{_DURATION_PATTERN}"),
+                lambda seconds: "none" if seconds is None else units.format_duration(seconds))
 
 
 def max_age(high: float) -> Kind:

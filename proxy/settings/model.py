@@ -15,10 +15,12 @@ from proxy.core.route import Server, Sticky
 from proxy.core.snapshot import Limits, Timeouts
 from proxy.settings import fields
 from proxy.settings.units import GIB, KIB, MIB, format_duration, format_size
+from proxy.settings.values import DEFAULT_BUCKETS
 
 _LIMITS = Limits()
 _TIMEOUTS = Timeouts()
 _YEAR = 365 * 86_400.0
+_DAY = 86_400.0
 _COOKIE_LIFE = 400 * 86_400     # browsers keep none longer (draft-ietf-httpbis-rfc6265bis §5.5)
 
 
@@ -103,6 +105,10 @@ class TimeoutsSection(Section):
         _TIMEOUTS.drain, "How long requests in flight may finish when Turnout stops.")
     tunnel_idle: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
         _TIMEOUTS.tunnel_idle, "How long a WebSocket or other upgraded connection may be silent.")
+    tunnel_grace: Annotated[float, fields.duration(0, _YEAR)] = _time(
+        _TIMEOUTS.tunnel_grace, "How long a tunnel may go on once its version has lost its last weight.")
+    orphan: Annotated[float, fields.duration(0, _YEAR)] = _time(
+        _TIMEOUTS.orphan, "How long workers serve on without a supervisor, until a new one takes over.")
     upstream_keepalive: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
         _TIMEOUTS.upstream_keepalive, "How long an idle connection to a server is kept for the next request.")
 
@@ -124,6 +130,22 @@ class AdminSection(Section):
         Listen("127.0.0.1", 9900), "127.0.0.1:9900", "Address of the admin API.",
         examples=["unix:/run/turnout/admin.sock"])
     tokens: list[TokenSection] = _entry([], [], "Who may use it. Without any, it listens on loopback only.")
+
+
+class MetricsSection(Section):
+    """What /metrics tells."""
+
+    buckets: list[Annotated[float, fields.duration(50e-6, 120)]] = Field(
+        default=list(DEFAULT_BUCKETS), min_length=1, max_length=50,
+        description="Upper bounds of the latency histograms, ascending.",
+        json_schema_extra={"default": [format_duration(bound) for bound in DEFAULT_BUCKETS]})
+
+
+class JournalSection(Section):
+    """What the journal keeps."""
+
+    events: Annotated[int, fields.count(100, 10_000_000)] = _entry(
+        100_000, 100_000, "How many events are kept, the newest ones.")
 
 
 class VersionSection(Section):
@@ -218,6 +240,8 @@ class FileSection(Section):
     admin: AdminSection = _entry(AdminSection(), {}, "The admin API.")
     state_dir: Annotated[str | None, fields.STATE_DIR] = _entry(
         "./.turnout", "./.turnout", "Folder of the journal, relative to the file's folder; `memory` for none.")
+    watch: Annotated[float | None, fields.duration_or_none(0.1, _DAY)] = _entry(
+        1.0, "1s", "How often the file's content is looked at for a change; `none`: never.")
     secret: Annotated[bytes | None, fields.SECRET] = _entry(
         None, None, "Signs session cookies; by default made once and kept in `state_dir`.",
         examples=["${TURNOUT_SECRET}"])
@@ -227,6 +251,8 @@ class FileSection(Section):
     timeouts: TimeoutsSection = _entry(TimeoutsSection(), {}, "Deadlines.")
     access_log: Annotated[str, fields.ACCESS_LOG] = _entry(
         "off", "off", "One JSON line per request: `off`, `stdout` or the path of a file.")
+    metrics: MetricsSection = _entry(MetricsSection(), {}, "What /metrics tells.")
+    journal: JournalSection = _entry(JournalSection(), {}, "What the journal keeps.")
     versions: dict[Annotated[str, fields.NAME], VersionSection] = Field(
         description="The deployments that routes split between.", json_schema_extra={"minProperties": 1})
     routes: list[RouteSection] = Field(

@@ -7,6 +7,7 @@ duration, `012` no number and `1:30` no time. What `format_*` writes, `parse_*` 
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from fractions import Fraction
 
 KIB = 1024
@@ -14,10 +15,10 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 _SIZES = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": 1024 * GIB, "kB": 10**3, "MB": 10**6, "GB": 10**9}
-_MILLISECONDS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+_MICROSECONDS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1000, "us": 1}
 _NUMBER = r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?"
 _QUANTITY = re.compile(rf"({_NUMBER}) ?([A-Za-z]*)")
-_DURATION = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in _MILLISECONDS))
+_DURATION = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in _MICROSECONDS))
 _LEADING_ZERO = re.compile(r"0+[0-9]+(?:\.[0-9]+)?(?![0-9:.])")
 _QUOTED_LENGTH = 60
 
@@ -113,7 +114,7 @@ def parse_rate(value: object) -> int:
 
 
 def parse_duration(value: object) -> float:
-    """Seconds from `250ms`, `10s`, `5m`, `2h`, `30d`, or several of them from large to small: `1h30m`."""
+    """Seconds from `50us`, `250ms`, `10s`, `5m`, `2h`, `30d`, or several of them from large to small: `1h30m`."""
     text = text_of(value)
     _refuse_leading_zero(text)
     if re.fullmatch(_NUMBER, text):
@@ -121,8 +122,8 @@ def parse_duration(value: object) -> float:
     match = _DURATION.fullmatch(text)
     if match is None or not text:
         raise ValueError(f"{quote(text)} is not a duration, such as `250ms`, `10s`, `1h30m` or `30d`")
-    parts = zip(match.groups(), _MILLISECONDS.values(), strict=True)
-    return float(sum(Fraction(number) * unit for number, unit in parts if number) / 1000)
+    parts = zip(match.groups(), _MICROSECONDS.values(), strict=True)
+    return float(sum(Fraction(number) * unit for number, unit in parts if number) / 1_000_000)
 
 
 def format_size(size: int) -> str:
@@ -134,12 +135,17 @@ def format_size(size: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """The text in the largest unit that is exact to the millisecond: 75.0 → `75s`, 3600.0 → `1h`."""
-    milliseconds = round(seconds * 1000)
-    for unit, length in _MILLISECONDS.items():
-        if milliseconds and milliseconds % length == 0:
-            return f"{milliseconds // length}{unit}"
-    return "0s"
+    """The text in the largest unit that needs no fraction, 75.0 → `75s`, 3600.0 → `1h`; what needs one has it in
+    seconds, or in the first unit below that reaches 1: 2.5 → `2.5s`, 0.0025 → `2.5ms`. Exact to the picosecond.
+    """
+    microseconds = Decimal(repr(float(seconds))) * 1_000_000
+    if not microseconds:
+        return "0s"
+    unit, length = next(
+        (unit, length) for unit, length in _MICROSECONDS.items()
+        if microseconds % length == 0 or (microseconds >= length and length <= _MICROSECONDS["s"]) or unit == "us")
+    number = f"{round(microseconds / length, 9):f}"
+    return (number.rstrip("0").rstrip(".") if "." in number else number) + unit
 
 
 def format_number(number: float) -> str:

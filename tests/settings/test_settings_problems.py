@@ -31,9 +31,8 @@ def warnings(text: str) -> list[str]:
         ("keepalive: 1s", "f:3:1: keepalive: is not known here: it belongs to `timeouts`"),
         (
             "zzz: 1",
-            "f:3:1: zzz: is not known (known are: access_log, admin, limits, listen, routes, "
-            "secret, state_dir, timeouts, "
-            "trusted_proxies, versions, workers)",
+            "f:3:1: zzz: is not known (known are: access_log, admin, journal, limits, "
+            "listen, metrics, routes, secret, state_dir, timeouts, trusted_proxies, versions, watch, workers)",
         ),
         ("limits: {heads: 1KiB}", "f:3:10: limits.heads: is not known (did you mean `head`?)"),
         ("limits: [1]", "f:3:9: limits: must be a mapping (`key: value`), not a list"),

@@ -1,0 +1,129 @@
+"""A configuration as it would be written in the file: what `GET /api/v1/config` shows.
+
+Invariant: as YAML it loads again to the same settings, except for what is left out: the secret, and what tokens are
+made of. A kind of value is written by its own kind (`fields.Kind.show`), so that reading and writing cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+
+from proxy.core.route import Match, Override, Route, Shadow, Sticky
+from proxy.settings.fields import Kind
+from proxy.settings.model import LimitsSection, TimeoutsSection
+from proxy.settings.units import format_duration
+from proxy.settings.values import AdminSettings, Settings
+
+Json = dict[str, Any]
+
+
+def running_document(settings: Settings) -> Json:
+    """The configuration as JSON-able data, defaults included and paths absolute; `$` in texts is written `$$`.
+
+    Left out: `secret`, and of each token all but name and role. Splits and shadows are those of `settings.routes`:
+    give it routes that are steered (`dataclasses.replace`) to see what holds instead of what the file says.
+    """
+    document = {
+        "listen": [listen.address for listen in settings.listen],
+        "workers": settings.workers,
+        "admin": _admin(settings.admin),
+        "state_dir": "memory" if settings.state_dir is None else settings.state_dir,
+        "watch": _or_none(settings.watch_s, format_duration),
+        "trusted_proxies": list(settings.policy.trusted_proxies),
+        "access_log": settings.policy.access_log,
+        "limits": _section(LimitsSection, settings.policy.limits),
+        "timeouts": _section(TimeoutsSection, settings.policy.timeouts),
+        "metrics": {"buckets": list(map(format_duration, settings.buckets))},
+        "journal": {"events": settings.events_kept},
+        "versions": {version.name: {"servers": [server.address for server in version.servers]}
+                     for version in settings.versions},
+        "routes": list(map(_route, settings.routes)),
+    }
+    escaped: Json = _escape(document)
+    return escaped
+
+
+def _admin(admin: AdminSettings) -> Json:
+    return {"listen": admin.listen.address,
+            "tokens": [{"name": token.name, "role": token.role} for token in admin.tokens]}
+
+
+def _section(section: type[BaseModel], values: object) -> Json:
+    """The keys of a section in the file's order, each written by its kind."""
+    return {name: _kind(info.metadata).show(getattr(values, name)) for name, info in section.model_fields.items()}
+
+
+def _kind(metadata: list[Any]) -> Kind:
+    return next(entry for entry in metadata if isinstance(entry, Kind))
+
+
+def _route(route: Route) -> Json:
+    document = {
+        "name": route.name,
+        "match": _match(route.match),
+        "split": {name: _number(weight) for name, weight in route.split},
+        "baseline": route.baseline,
+        "salt": route.salt,
+        "sticky": route.sticky and _sticky(route.sticky),
+        "override": route.override and _override(route.override),
+        "shadow": route.shadow and _shadow(route.shadow),
+    }
+    return _given(document)
+
+
+def _match(match: Match) -> Json:
+    headers = {header.name: {"present": True} if header.equals is None else header.equals for header in match.headers}
+    return _given({"host": match.host, "path": match.path, "methods": list(match.methods) or None,
+                   "headers": headers or None})
+
+
+def _sticky(sticky: Sticky) -> Json:
+    match sticky.by:
+        case "app_cookie":
+            return {"app_cookie": sticky.name}
+        case "header":
+            return {"by": "header", "name": sticky.name}
+        case "address":
+            return {"by": "address"}
+        case "cookie":
+            return {"by": "cookie", "name": sticky.name, "mode": sticky.mode,
+                    "max_age": _or_none(sticky.max_age_s, format_duration)}
+
+
+def _override(override: Override) -> Json:
+    return _given({"header": override.header, "cookie": override.cookie, "query": override.query,
+                   "from": list(override.networks)})
+
+
+def _shadow(shadow: Shadow) -> Json:
+    return {"to": shadow.to, "percent": _number(shadow.percent), "methods": list(shadow.methods),
+            "compare": json.loads(shadow.compare)}
+
+
+def _given(document: Json) -> Json:
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def _or_none(value: float | None, show: Callable[[float], str]) -> str:
+    return "none" if value is None else show(value)
+
+
+def _number(number: float) -> int | float | str:
+    """A number that the file's grammar reads back: without an exponent, with nine places at most."""
+    if number == int(number):
+        return int(number)
+    text = f"{number:.9f}".rstrip("0").rstrip(".")
+    return float(text) if "e" not in repr(float(text)) else text
+
+
+def _escape(value: Any) -> Any:
+    """The same with every `$` in a value doubled, since a file would take a single one for a variable."""
+    if isinstance(value, dict):
+        return {key: _escape(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return list(map(_escape, value))
+    return value.replace("$", "$$") if isinstance(value, str) else value
