@@ -81,6 +81,8 @@ NOT_IMPLEMENTED = Refusal(501, "not-implemented", "This proxy does not do that",
 BAD_GATEWAY = Refusal(502, "bad-gateway", "The server's answer cannot be used", Culprit.UPSTREAM, retryable=True)
 CONNECT_FAILED = Refusal(502, "connect-failed", "No connection to the server", Culprit.UPSTREAM, retryable=True)
 OVERLOADED = Refusal(503, "overloaded", "The proxy is at its limit", Culprit.PROXY)
+WITHDRAWN = Refusal(503, "withdrawn", "The version that had this request was taken out of service", Culprit.OPERATOR,
+                    retryable=True)
 GATEWAY_TIMEOUT = Refusal(504, "gateway-timeout", "The server did not answer in time", Culprit.UPSTREAM)
 CONNECT_TIMEOUT = Refusal(504, "connect-timeout", "The server did not accept in time", Culprit.UPSTREAM, retryable=True)
 VERSION_NOT_SUPPORTED = Refusal(505, "version-not-supported", "Only HTTP/1.1 and HTTP/1.0 are spoken", Culprit.CLIENT)

@@ -261,6 +261,11 @@ class ClientConnection(asyncio.Protocol):
                 self.transport.resume_reading()
 
     @property
+    def may_begin(self) -> bool:
+        """Whether another request may still be taken from this connection right now."""
+        return self.exchange is None and not self._linger_until and not self.transport.is_closing()
+
+    @property
     def held_by_server(self) -> bool:
         """Whether the client is not read from because the server does not keep up."""
         return bool(self._held & (SERVER_FULL | NOT_CONNECTED))

@@ -18,7 +18,7 @@ from proxy.dataplane.presence import watch_half_closed
 from proxy.dataplane.reading import SERVER_FULL
 from proxy.dataplane.sending import Sending
 from proxy.dataplane.tunnel import Tunnel
-from proxy.errors import BAD_GATEWAY, GATEWAY_TIMEOUT, REQUEST_TIMEOUT, Refusal, RefusedError
+from proxy.errors import BAD_GATEWAY, GATEWAY_TIMEOUT, REQUEST_TIMEOUT, WITHDRAWN, Refusal, RefusedError
 from proxy.http1.body import Body, body_of
 from proxy.http1.chunked import ChunkedError
 from proxy.http1.forward import response_head
@@ -175,7 +175,7 @@ class Exchange(Sending):
         client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False, set_cookie=self._set_cookie))
         backend.tally.done(101, client.worker.clock() - self._started)
         self._server = self._pool = None
-        Tunnel(client, server, lambda: backend.servers.release(pool), self._site).open(rest)
+        Tunnel(client, server, lambda: backend.servers.release(pool), self._site, backend.tally).open(rest)
 
     def _complete(self) -> None:
         """The answer is whole and written: count it, give the server back, let the client go on."""
@@ -270,6 +270,16 @@ class Exchange(Sending):
         if self._backend is not None:
             self._backend.tally.done(CLIENT_CLOSED_REQUEST, self.client.worker.clock() - self._started)
         self._let_go()
+
+    def withdraw(self) -> None:
+        """The version is to finish nothing any more: go on with another where that is safe, else end it here."""
+        if self._response is not None:
+            self.fail(WITHDRAWN, "")
+            return
+        self._part = b""
+        unsent = self._server is None or self._asked_in == self.client.worker.outbox.turn
+        self._try_again(Failure.CONNECT if unsent else Failure.CLOSED, WITHDRAWN,
+                        "an operator took the version out of service that was working on this request")
 
     def on_deadline(self) -> None:
         """Nothing has moved for too long; say whose turn it was."""

@@ -61,6 +61,11 @@ class Sending(ABC):
         """Whether the client has been sent anything of the final answer."""
 
     @property
+    def steered_to(self) -> tuple[str, str] | None:
+        """The route and the version that have this request; None while none has."""
+        return None if self._backend is None else self._backend.tally.key
+
+    @property
     @abstractmethod
     def waits_for_continue(self) -> bool:
         """Whether the client rightly holds its body back until the server asks for it."""
@@ -165,12 +170,16 @@ class Sending(ABC):
     def _attempt_failed(self, failure: Failure, refusal: Refusal, detail: str) -> None:
         """Try again where invariant 9 allows it, with the snapshot of now; otherwise answer."""
         self._count_failure(refusal)
+        if failure is Failure.CONNECT and refusal is not BAD_GATEWAY and self._pool is not None:
+            self._excluded = (*self._excluded, self._pool)
+        self._try_again(failure, refusal, detail)
+
+    def _try_again(self, failure: Failure, refusal: Refusal, detail: str) -> None:
+        """Make another attempt, or answer with the refusal where that is not allowed."""
         sent = self._upload.sent if self._upload is not None else 0
         if not may_retry(self.request.method, failure, body_taken=sent, attempt=self._attempts):
             self.fail(refusal, detail)
             return
-        if failure is Failure.CONNECT and refusal is not BAD_GATEWAY and self._pool is not None:
-            self._excluded = (*self._excluded, self._pool)
         given_up = self._backend
         given_up.tally.inflight -= 1  # type: ignore[union-attr]
         self._part_from_server()

@@ -14,22 +14,30 @@ if TYPE_CHECKING:
     from proxy.dataplane.client import ClientConnection
     from proxy.dataplane.servers import ServerConnection
     from proxy.dataplane.site import Site
+    from proxy.telemetry.counters import Tally
 
 
 class Tunnel:
     """Takes the place of an exchange on both connections. `release` is called once, when it has ended."""
 
-    __slots__ = ("_client_done", "_half_idle_s", "_idle_s", "_release", "_server", "_server_done", "client")
+    __slots__ = ("_client_done", "_half_idle_s", "_idle_s", "_release", "_server", "_server_done", "_tally",
+                 "client")
 
     def __init__(self, client: ClientConnection, server: ServerConnection, release: Callable[[], None],
-                 site: Site) -> None:
+                 site: Site, tally: Tally) -> None:
         self.client = client
         self._server: ServerConnection | None = server
         self._release = release
+        self._tally = tally
         self._idle_s = site.timeouts.tunnel_idle
         # Once one side has ended, a silent other one has usually been forgotten: that is not to last an hour.
         self._half_idle_s = min(self._idle_s, site.timeouts.response_idle)
         self._client_done = self._server_done = False
+
+    @property
+    def steered_to(self) -> tuple[str, str]:
+        """The route and the version that have this tunnel."""
+        return self._tally.key
 
     def open(self, from_server: bytes) -> None:
         """Take over both connections, with what each side has already sent beyond the heads."""
@@ -115,6 +123,16 @@ class Tunnel:
         """The client caught up."""
         if self._server is not None:
             self._server.transport.resume_reading()
+
+    def withdraw(self) -> None:
+        """The version is to have no tunnels any more: end it on both sides."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.exchange = None
+            server.transport.abort()
+            self._release()
+        self.client.exchange = None
+        self.client.leave()
 
     def on_deadline(self) -> None:
         """Nobody has said anything for `timeouts.tunnel_idle`, or for `response_idle` since one side ended."""

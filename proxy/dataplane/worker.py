@@ -10,7 +10,7 @@ import asyncio
 import re
 import secrets
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -75,11 +75,15 @@ class Worker:
         self._listeners: list[Listener] = []
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
         self._emptied: asyncio.Future[None] | None = None
+        self._on_quiet: Callable[[], None] | None = None
 
     # ---- what it serves by
 
-    def apply(self, snapshot: Snapshot) -> None:
-        """Serve by this snapshot from the next request on."""
+    def apply(self, snapshot: Snapshot, cut: Collection[tuple[str, str]] = ()) -> None:
+        """Serve by this snapshot from the next request on.
+
+        `cut`: (route, version) pairs whose running exchanges and tunnels are ended then.
+        """
         before = self.site
         site = Site(snapshot, self.counters, ServerPool, before)
         self.site = site
@@ -87,7 +91,16 @@ class Worker:
         for server, pool in before.pools.items():
             if server not in site.pools:
                 pool.retire()
+        if cut:
+            self._cut(frozenset(cut))
         self._regulate()
+
+    def _cut(self, pairs: frozenset[tuple[str, str]]) -> None:
+        """End what these versions are working on."""
+        for client in list(self.clients):
+            exchange = client.exchange
+            if exchange is not None and exchange.steered_to in pairs:
+                exchange.withdraw()
 
     def request_id(self, request: Request, hop: Hop) -> bytes:
         """The id that follows this request through every log: a trusted proxy's, else one of our own."""
@@ -165,11 +178,15 @@ class Worker:
             pool.sweep(now)
         self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
         self._regulate()
+        self._tell_if_quiet()
 
     # ---- leaving
 
-    async def drain(self, within_s: float) -> int:
-        """Accept nothing new, finish what is under way, then leave. Returns how many connections had to be cut."""
+    async def drain(self, within_s: float, on_quiet: Callable[[], None] | None = None) -> int:
+        """Accept nothing new, finish what is under way, then leave. Returns how many connections had to be cut.
+
+        `on_quiet` is called once, as soon as no request can begin here any more; what then still runs is the rest.
+        """
         self._emptied = self.loop.create_future()
         for listener in self._listeners:
             listener.finish()
@@ -178,12 +195,21 @@ class Worker:
         quiet_by = self.clock() + min(QUIET_S, within_s / 2)
         for client in list(self.clients):
             client.drain(quiet_by)
+        self._on_quiet = on_quiet
+        self._tell_if_quiet()
         cut = 0
         if self.clients:
             await asyncio.wait([self._emptied], timeout=within_s)
             cut = len(self.clients)
         self.close()
+        self._tell_if_quiet()
         return cut
+
+    def _tell_if_quiet(self) -> None:
+        """Looked at in sweeps: looking whenever a connection ends would be quadratic work when many do."""
+        if self._on_quiet is not None and not any(client.may_begin for client in self.clients):
+            on_quiet, self._on_quiet = self._on_quiet, None
+            on_quiet()
 
     def close(self) -> None:
         """End everything now."""

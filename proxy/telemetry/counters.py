@@ -95,6 +95,11 @@ class Tally:
             buckets[index] = 1
 
     @property
+    def key(self) -> tuple[str, str]:
+        """What it counts: route and version."""
+        return self.route, self.version
+
+    @property
     def idle(self) -> bool:
         """Whether there is nothing to collect and nothing in flight."""
         return not (self.codes or self.inflight or self.retries)
