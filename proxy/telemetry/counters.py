@@ -29,6 +29,9 @@ RECEIVED = "turnout_client_received_bytes_total"
 SENT = "turnout_client_sent_bytes_total"
 LAG = "turnout_event_loop_lag_seconds"
 LOG_DROPPED = "turnout_log_lines_dropped_total"
+ACCESS_LOG_FAILED = "turnout_access_log_failed"
+TUNNELS = "turnout_tunnels"
+TUNNELS_WITHDRAWN = "turnout_tunnels_withdrawn_total"
 
 LABELS: dict[str, tuple[str, ...]] = {
     REQUESTS: ("route", "version", "code"),
@@ -41,10 +44,13 @@ LABELS: dict[str, tuple[str, ...]] = {
     ACCEPTED: (),
     TURNED_AWAY: (),
     UPSTREAM_CONNECTIONS: (),
-    RECEIVED: (),
-    SENT: (),
+    RECEIVED: ("route", "version"),
+    SENT: ("route", "version"),
     LAG: (),
     LOG_DROPPED: (),
+    ACCESS_LOG_FAILED: (),
+    TUNNELS: ("route", "version"),
+    TUNNELS_WITHDRAWN: ("route", "version"),
 }
 """The label names of each metric, in the order in which a delta carries their values."""
 
@@ -64,10 +70,13 @@ class Tally:
     """The requests of one route that one version answered.
 
     The data path raises `inflight` when it has chosen the version and calls `done` when the request has ended;
-    `retries` counts attempts at this version that were given up for another one.
+    `retries` counts attempts at this version that were given up for another one. `received` and `sent` are bytes of
+    bodies and tunnels, from clients and to them, counted as they pass: with the framing of chunks, without heads.
+    `tunnels` are open now; `withdrawn` are those that were closed because the version was taken out of service.
     """
 
-    __slots__ = ("buckets", "codes", "inflight", "retries", "route", "seconds", "version")
+    __slots__ = ("buckets", "codes", "inflight", "received", "retries", "route", "seconds", "sent", "tunnels",
+                 "version", "withdrawn")
 
     def __init__(self, route: str, version: str) -> None:
         self.route = route
@@ -77,6 +86,8 @@ class Tally:
         self.codes: dict[int, int] = {}
         self.buckets: dict[int, int] = {}
         self.seconds = 0.0
+        self.received = self.sent = 0
+        self.tunnels = self.withdrawn = 0
 
     def done(self, code: int, seconds: float) -> None:
         """Count a request that ended with status `code` after `seconds`; takes it out of `inflight`."""
@@ -102,20 +113,26 @@ class Tally:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to collect and nothing in flight."""
-        return not (self.codes or self.inflight or self.retries)
+        return not (self.inflight or self.tunnels or self.told)
+
+    @property
+    def told(self) -> bool:
+        """Whether there is anything to collect."""
+        return bool(self.codes or self.sent or self.received or self.retries or self.withdrawn)
 
 
 class Counters:
     """Everything one worker counts. The plain attributes are for the data path to add to.
 
-    `connections`, `upstream_connections` (open now) and `lag_s` (the event loop's worst delay, kept by whoever
-    measures it) are absolute; the others are increments since the last collection.
+    `connections`, `upstream_connections` (open now), `lag_s` (the event loop's worst delay, kept by whoever measures
+    it) and `log_failed` (whether the access log cannot be written just now) are absolute; the others are increments
+    since the last collection.
     """
 
     __slots__ = (
         "_retained", "_tallies", "_upstream_errors",
-        "accepted", "connections", "lag_s", "log_dropped", "received_bytes", "refusals", "sent_bytes",
-        "turned_away", "upstream_connections",
+        "accepted", "connections", "lag_s", "log_dropped", "log_failed", "refusals", "turned_away",
+        "upstream_connections",
     )
 
     def __init__(self) -> None:
@@ -127,9 +144,8 @@ class Counters:
         self.lag_s = 0.0
         self.accepted = 0
         self.turned_away = 0
-        self.received_bytes = 0
-        self.sent_bytes = 0
         self.log_dropped = 0
+        self.log_failed = False
         self.refusals: dict[str, int] = {}
 
     def tally(self, route: str, version: str) -> Tally:
@@ -167,13 +183,16 @@ class Counters:
             (CONNECTIONS, (), self.connections),
             (UPSTREAM_CONNECTIONS, (), self.upstream_connections),
             (LAG, (), self.lag_s),
+            (ACCESS_LOG_FAILED, (), int(self.log_failed)),
         ]
         histograms: list[HistogramSeries] = []
         for key, tally in self._tallies.items():
-            if tally.codes or tally.retries:
+            if tally.told:
                 self._collect_tally(key, tally, counters, histograms)
             if tally.inflight:
                 gauges.append((INFLIGHT, key, tally.inflight))
+            if tally.tunnels:
+                gauges.append((TUNNELS, key, tally.tunnels))
         self._let_go()
         return Delta(counters, gauges, histograms)
 
@@ -181,12 +200,11 @@ class Counters:
         counters: list[Series] = [
             (name, (), value)
             for name, value in (
-                (ACCEPTED, self.accepted), (TURNED_AWAY, self.turned_away), (RECEIVED, self.received_bytes),
-                (SENT, self.sent_bytes), (LOG_DROPPED, self.log_dropped),
+                (ACCEPTED, self.accepted), (TURNED_AWAY, self.turned_away), (LOG_DROPPED, self.log_dropped),
             )
             if value
         ]
-        self.accepted = self.turned_away = self.received_bytes = self.sent_bytes = self.log_dropped = 0
+        self.accepted = self.turned_away = self.log_dropped = 0
         refusals, self.refusals = self.refusals, {}
         counters += [(REFUSALS, (slug,), count) for slug, count in refusals.items()]
         errors, self._upstream_errors = self._upstream_errors, {}
@@ -199,9 +217,10 @@ class Counters:
     ) -> None:
         codes, tally.codes = tally.codes, {}
         counters += [(REQUESTS, (*key, str(code)), count) for code, count in codes.items()]
-        if tally.retries:
-            counters.append((RETRIES, key, tally.retries))
-            tally.retries = 0
+        counters += [(name, key, value) for name, value in (
+            (RETRIES, tally.retries), (RECEIVED, tally.received), (SENT, tally.sent),
+            (TUNNELS_WITHDRAWN, tally.withdrawn)) if value]
+        tally.retries = tally.received = tally.sent = tally.withdrawn = 0
         if tally.buckets:
             histograms.append((DURATION, key, tally.buckets, tally.seconds))
             tally.buckets = {}

@@ -19,7 +19,7 @@ class Leaving:
         self.told: list[float] = []
         self.quiet = threading.Event()
         self._end: Future[int] = asyncio.run_coroutine_threadsafe(
-            worker.worker.drain(within_s, self._on_quiet), worker.worker.loop)  # type: ignore[arg-type]
+            worker.worker.drain(within_s, self._on_quiet), worker.worker.loop)
 
     def _on_quiet(self) -> None:
         self.told.append(monotonic())
