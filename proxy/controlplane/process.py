@@ -15,9 +15,8 @@ from pathlib import Path
 
 from proxy.clock import Clock
 from proxy.controlplane.lifecycle import NEXT, Event, State
-from proxy.core.snapshot import Snapshot
-from proxy.ipc.channel import Channel, open_channel
-from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Stats
+from proxy.ipc.channel import Channel, framed, open_channel
+from proxy.ipc.messages import Applied, Drain, Drained, Message, Quiet, Stats
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "proxy.dataplane")
 """How a worker is started; the descriptors follow as options. -P: the current folder must not shadow a module."""
@@ -40,17 +39,19 @@ class WorkerProcess:
         life: int,
         clock: Clock,
         on_stats: Callable[[int, Stats], None],
-        on_applied: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
         self.index = index
         self.life = life
         self.state = State.STARTING
         self.revision = 0
         self.cut = 0
+        self.quiet = False
+        """Whether it has said that it begins no request any more."""
         self.killed_because: str | None = None
         self._clock = clock
         self._on_stats = on_stats
-        self._on_applied = on_applied
+        self._on_change = on_change
         self.started_at = self.heard_at = clock()
         self._waiting: list[tuple[int, asyncio.Future[bool]]] = []
         self._process: asyncio.subprocess.Process | None = None
@@ -85,9 +86,9 @@ class WorkerProcess:
             self._signal(signal.SIGKILL)
             raise
 
-    def apply(self, snapshot: Snapshot) -> None:
-        """Send the snapshot; `applied` tells when it is in force."""
-        self._send(Apply(snapshot))
+    def apply(self, framed_snapshot: bytes) -> None:
+        """Send an `Apply`, encoded once for all workers; `applied` tells when it is in force."""
+        self._send(framed_snapshot)
 
     async def applied(self, revision: int, within_s: float) -> bool:
         """Wait until the worker serves by `revision` or a newer one; False when it died or took longer."""
@@ -105,7 +106,7 @@ class WorkerProcess:
     def drain(self, within_s: float) -> None:
         """Tell the worker to finish what is in flight within so many seconds, and to leave."""
         self._move(Event.DRAIN)
-        self._send(Drain(within_s))
+        self._send(framed(Drain(within_s)))
 
     def kill(self, reason: str) -> None:
         """End the process now (SIGKILL), whatever it is doing."""
@@ -134,8 +135,8 @@ class WorkerProcess:
         """Wait until `exited`, which somebody else awaits, has seen the end."""
         await self._gone.wait()
 
-    def _send(self, message: Message) -> None:
-        if self._channel is None or not self._channel.send(message):
+    def _send(self, message: bytes) -> None:
+        if self._channel is None or not self._channel.send_framed(message):
             self.kill("its channel is closed")
 
     def _signal(self, number: int) -> None:
@@ -163,7 +164,10 @@ class WorkerProcess:
                 self.revision = revision
                 self._move(Event.APPLIED)
                 self._settle()
-                self._on_applied()
+                self._on_change()
+            case Quiet():
+                self.quiet = True
+                self._on_change()
             case Drained(cut):
                 self.cut = cut
             case _:

@@ -12,13 +12,13 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from proxy.clock import Clock
 from proxy.controlplane.lifecycle import Backoff, State
 from proxy.controlplane.process import WorkerProcess
-from proxy.core.snapshot import Snapshot
 from proxy.ipc.messages import Stats
 
 log = structlog.get_logger("supervisor")
@@ -32,13 +32,15 @@ class Crew:
     workers: int
     clock: Clock
     lives: itertools.count[int]
-    snapshot: Callable[[], Snapshot]
-    """Returns the snapshot that a new worker is to start with."""
+    first_words: Callable[[], bytes]
+    """Returns the snapshot that a new worker is to start with, as an encoded `Apply`."""
     on_stats: Callable[[int, Stats], None]
     on_gone: Callable[[int], None]
     """Told the life of every process that has ended."""
     on_change: Callable[[], None]
-    """Told that a worker came to serve or has ended."""
+    """Told that a worker came to serve, begins nothing any more, or has ended."""
+    on_event: Callable[[str, dict[str, Any]], None]
+    """Told what belongs into the journal: a verb and what there is to know about it."""
 
 
 class Slot:
@@ -71,7 +73,9 @@ class Slot:
                 return
             self.restarts += 1
             delay_s = self._backoff.delay_s(self._crew.clock() - started_at)
-            log.error("worker replaced", worker=self.index, because=self.last_end, restarts=self.restarts, in_s=delay_s)
+            facts = {"worker": self.index, "because": self.last_end, "restarts": self.restarts, "in_s": delay_s}
+            log.error("worker replaced", **facts)
+            self._crew.on_event("worker-replaced", facts)
             await self._pause(delay_s)
 
     def stop(self, within_s: float) -> None:
@@ -96,7 +100,7 @@ class Slot:
             crew.on_change()
             return
         self.process = process
-        process.apply(crew.snapshot())
+        process.apply(crew.first_words())
         if self._stopping.is_set():
             process.drain(0.0)
         try:

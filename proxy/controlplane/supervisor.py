@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -21,7 +22,8 @@ from proxy.controlplane.listeners import Listeners
 from proxy.controlplane.process import WORKER_COMMAND
 from proxy.controlplane.slot import Crew, Slot
 from proxy.core.snapshot import Snapshot
-from proxy.ipc.messages import Stats
+from proxy.ipc.channel import framed
+from proxy.ipc.messages import Apply, Stats
 from proxy.telemetry.fold import Fold
 
 log = structlog.get_logger("supervisor")
@@ -34,7 +36,7 @@ class Patience:
     """How long the supervisor waits, in seconds, before it takes a worker for lost and replaces it."""
 
     start_s: float = 30.0     # process started → first snapshot applied; a loaded host takes seconds
-    ack_s: float = 5.0        # snapshot sent → acknowledged; a worker needs milliseconds
+    ack_s: float = 1.0        # snapshot sent → acknowledged; a worker needs milliseconds
     silence_s: float = 10.0   # between two messages; a worker reports several times a second
     grace_s: float = 2.0      # after the drain deadline, for the worker to cut, report and leave
     early_deaths: int = 3     # in a row in one slot before anything served: then starting has failed
@@ -74,6 +76,8 @@ class Supervisor:
     ) -> None:
         self.snapshot = snapshot
         self.fold = Fold()
+        self.on_event: Callable[[str, dict[str, Any]], None] = _nobody_cares
+        """Told what belongs into the journal: `worker-replaced` with worker, because, restarts and in_s."""
         self.listeners = listeners
         self._patience = patience
         self._clock = clock
@@ -84,7 +88,8 @@ class Supervisor:
         self._watch: asyncio.Task[None] | None = None
         crew = Crew(
             worker_command, workers, clock, itertools.count(1),
-            lambda: self.snapshot, self._on_stats, self.fold.forget, self._on_change,
+            lambda: framed(Apply(self.snapshot)), self._on_stats, self.fold.forget, self._on_change,
+            lambda verb, facts: self.on_event(verb, facts),
         )
         self.slots = tuple(Slot(index, listeners.sockets_of(index), crew) for index in range(workers))
 
@@ -97,6 +102,11 @@ class Supervisor:
     def restarts(self) -> int:
         """How many workers were replaced."""
         return sum(slot.restarts for slot in self.slots)
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The process id of each living worker by its slot."""
+        return {slot.index: slot.process.pid for slot in self.slots if slot.process is not None and slot.process.pid}
 
     @property
     def ready(self) -> bool:
@@ -135,18 +145,21 @@ class Supervisor:
         self._watch = asyncio.create_task(self._watch_workers(), name="worker-watch")
         await self._outcome
 
-    async def apply(self, snapshot: Snapshot) -> Change:
+    async def apply(self, snapshot: Snapshot, cut: Collection[tuple[str, str]] = ()) -> Change:
         """Bring the snapshot to every worker; returns when no worker serves by an older one.
 
-        Its revision must be above the present one. A worker that does not acknowledge within `ack_s` is ended.
+        `cut`: (route, version) pairs whose running requests and tunnels end once it is in force. The revision must be
+        above the present one. A worker that does not acknowledge within `ack_s` is ended. Raises FrameError, with
+        nothing changed, for a snapshot that is too large to be sent.
         """
         if snapshot.revision <= self.snapshot.revision:
             raise ValueError(f"revision {snapshot.revision} does not follow on {self.snapshot.revision}")
         began = self._clock()
+        message = framed(Apply(snapshot, tuple(cut)))  # once for all: a large snapshot takes milliseconds
         self.snapshot = snapshot
         processes = [slot.process for slot in self.slots if slot.process is not None]
         for process in processes:
-            process.apply(snapshot)
+            process.apply(message)
         acknowledged = await asyncio.gather(
             *(process.applied(snapshot.revision, self._patience.ack_s) for process in processes)
         )
@@ -222,6 +235,10 @@ class Supervisor:
             allowed_s = self._patience.start_s if starting else self._patience.silence_s
             if now - slot.process.heard_at > allowed_s:
                 slot.kill(f"it said nothing for {allowed_s:g} s")
+
+
+def _nobody_cares(_verb: str, _facts: dict[str, Any]) -> None:
+    """Stand in for whoever wants to know."""
 
 
 def _report_failure(task: asyncio.Task[None]) -> None:

@@ -7,7 +7,7 @@ import socket
 
 from proxy.dataplane.worker import Worker
 from proxy.ipc.channel import Channel, open_channel
-from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Stats
+from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Quiet, Stats
 
 REPORT_S = 0.25
 """Several times a second, so that whoever watches a rollout sees it move."""
@@ -37,7 +37,7 @@ class Service:
         worker = self._worker
         if worker is None:
             return 0
-        cut = await worker.drain(within_s)
+        cut = await worker.drain(within_s, lambda: self._send(Quiet()))
         self._report()
         self._channel.send(Drained(cut=cut))
         self._channel.close()
@@ -48,14 +48,14 @@ class Service:
             self._early.append(message)  # the first one may be there before we have our end to answer on
             return
         match message:
-            case Apply(snapshot):
+            case Apply(snapshot, cut):
                 if self._worker is None:
                     self._worker = Worker(snapshot, workers=self._workers)
                     for sock in self._listeners:
                         self._worker.listen(sock)
                     self._schedule_report()
                 else:
-                    self._worker.apply(snapshot)
+                    self._worker.apply(snapshot, cut)
                 self._send(Applied(revision=snapshot.revision))
             case Drain(within_s):
                 self._leave_within(within_s)

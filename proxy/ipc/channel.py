@@ -23,6 +23,11 @@ MAX_BACKLOG = 8 * 1024 * 1024
 """Bytes that may wait for the peer when another message is sent; one snapshot of any permitted size always fits."""
 
 
+def framed(message: Message) -> bytes:
+    """Return the message as it is sent. Raises FrameError when it is too large for anybody."""
+    return frame(encode(message))
+
+
 class Channel(asyncio.Protocol):
     """Framed messages over one end of an AF_UNIX stream pair; see `open_channel`."""
 
@@ -47,10 +52,13 @@ class Channel(asyncio.Protocol):
 
         Raises FrameError for a message that is too large to be sent to anybody; the channel stays usable.
         """
+        return self.send_framed(framed(message))
+
+    def send_framed(self, data: bytes) -> bool:
+        """The same with what `framed` returned: a message for many is encoded once."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
-        data = frame(encode(message))
         if transport.get_write_buffer_size() > MAX_BACKLOG:
             self._fail("the other end does not read its messages")
             return False

@@ -76,6 +76,26 @@ async def test_a_change_is_reported_when_every_worker_has_acknowledged_it() -> N
 
 
 @scenario
+async def test_what_a_change_cuts_is_told_to_every_worker() -> None:
+    async with supervising("obeys") as supervisor:
+        await supervisor.start()
+        await supervisor.apply(small_snapshot(revision=2), cut=[("shop", "new")])
+        await until(lambda: supervisor.fold.counters("cut") == {("shop", "new"): 2}, "both have heard of it")
+
+
+@scenario
+async def test_a_replaced_worker_is_an_event_that_says_why() -> None:
+    async with supervising("obeys") as supervisor:
+        heard: list[tuple[str, dict[str, Any]]] = []
+        supervisor.on_event = lambda verb, facts: heard.append((verb, facts))
+        await supervisor.start()
+        os.kill(supervisor.pids[1], signal.SIGKILL)
+        await until(lambda: heard, "it is told")
+        assert heard == [("worker-replaced", {"worker": 1, "because": "it was ended by signal 9", "restarts": 1,
+                                              "in_s": 0.0})]
+
+
+@scenario
 async def test_an_older_snapshot_is_never_applied() -> None:
     async with supervising("obeys", workers=1) as supervisor:
         await supervisor.start()

@@ -23,7 +23,7 @@ from array import array
 from collections.abc import Iterator
 
 from proxy.ipc.frames import Frames, frame
-from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Stats, decode, encode
+from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Quiet, Stats, decode, encode
 
 
 def command(script: str) -> tuple[str, ...]:
@@ -56,10 +56,11 @@ def obey(sock: socket.socket, script: str) -> int:
     applied = 0
     for message in messages(sock):
         match message:
-            case Apply(snapshot) if script != "mute" and (script != "deaf-after-first" or not applied):
+            case Apply(snapshot, cut) if script != "mute" and (script != "deaf-after-first" or not applied):
                 applied += 1
                 say(sock, Applied(snapshot.revision))
-                say(sock, Stats(applied, [("turnout_requests_total", ("shop", "old", "200"), 1.0)],
+                say(sock, Stats(applied, [("turnout_requests_total", ("shop", "old", "200"), 1.0),
+                                          *(("cut", pair, 1.0) for pair in cut)],
                                 [("turnout_connections", (), 3.0)]))
                 if script in ("babbles", "commands"):
                     wait_until_read(sock)  # a batch with a broken message in it is thrown away whole
@@ -69,6 +70,7 @@ def obey(sock: socket.socket, script: str) -> int:
                     say(sock, Drain(1.0))
             case Drain() if script != "silent":
                 say(sock, Stats(applied + 1, [("turnout_requests_total", ("shop", "old", "200"), 10.0)]))
+                say(sock, Quiet())
                 say(sock, Drained(2))
                 return 0
     return 0

@@ -97,13 +97,17 @@ def running(*arguments: str, environ: Mapping[str, str] | None = None) -> Iterat
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": root, **(environ or {})},
+        start_new_session=True,
     )
     turnout = Turnout(process)
     try:
         yield turnout
     finally:
-        # A supervisor that is gone is noticed by its workers, which leave by themselves.
-        process.kill()
+        # Workers outlive their supervisor, and a successor has another process id: all are in one group.
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         turnout.wait()
         assert process.stderr is not None
         process.stderr.close()
