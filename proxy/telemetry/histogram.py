@@ -39,6 +39,12 @@ class Histogram:
             mine[index] = mine.get(index, 0) + count
         self.sum += total
 
+    def copy(self) -> Histogram:
+        """Return the same observations, to be added to apart from these."""
+        other = Histogram()
+        other.buckets, other.sum = self.buckets.copy(), self.sum
+        return other
+
     @property
     def count(self) -> int:
         """How many observations there are."""

@@ -1,0 +1,113 @@
+"""Every metric of Turnout by name: its type, its labels, and what it means, in the order of the page.
+
+Invariant: nothing is on /metrics that does not stand here; config/monitoring/README.md shows the same table. The names
+follow https://prometheus.io/docs/practices/naming/: base units, `_total` for what only grows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.telemetry import counters as counted
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+_UNITS = ("seconds", "bytes")
+
+SHARE = "turnout_split_share"
+WEIGHT = "turnout_split_weight"
+ROLE = "turnout_route_version_info"
+REVERTS = "turnout_change_reverts_timestamp_seconds"
+REVISION = "turnout_config_revision"
+RELOAD_OK = "turnout_config_last_reload_successful"
+RELOAD_AT = "turnout_config_last_reload_timestamp_seconds"
+EVENTS = "turnout_events_total"
+JOURNAL_FAILURES = "turnout_journal_failures_total"
+LOGIN_FAILURES = "turnout_admin_login_failures_total"
+CONNECTIONS_LIMIT = "turnout_connections_limit"
+WORKERS = "turnout_workers"
+RESTARTS = "turnout_worker_restarts_total"
+BUILD = "turnout_build_info"
+START = "turnout_start_time_seconds"
+PROCESS_CPU = "turnout_process_cpu_seconds_total"
+PROCESS_MEMORY = "turnout_process_resident_memory_bytes"
+PROCESS_FDS = "turnout_process_open_fds"
+PROCESS_MAX_FDS = "turnout_process_max_fds"
+PROCESS_START = "turnout_process_start_time_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric. `labels` in the order in which rows carry their values."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+    @property
+    def base(self) -> str:
+        """The name without the suffix that the type adds (OpenMetrics names a family by it)."""
+        return self.name.removesuffix("_total").removesuffix("_info")
+
+    @property
+    def unit(self) -> str:
+        """The base unit in the name; empty where it counts things."""
+        last = self.base.rpartition("_")[2]
+        return last if last in _UNITS else ""
+
+
+_PAIR = ("route", "version")
+
+_ALL: tuple[tuple[str, Kind, tuple[str, ...], str], ...] = (
+    (counted.REQUESTS, "counter", (*_PAIR, "code"),
+     "Requests that ended, by the status the client got (499: it left before; other: not in 100 to 599)."),
+    (counted.DURATION, "histogram", _PAIR,
+     "From the head of a request to the end of its answer; a bucket may miss what is up to 9 % below its bound."),
+    (counted.INFLIGHT, "gauge", _PAIR, "Requests that have a version and no complete answer."),
+    (counted.RETRIES, "counter", _PAIR, "Attempts at this version that were given up for another one."),
+    (counted.RECEIVED, "counter", _PAIR, "Bytes of bodies and tunnels received from clients."),
+    (counted.SENT, "counter", _PAIR, "Bytes of bodies and tunnels sent to clients."),
+    (counted.TUNNELS, "gauge", _PAIR, "Open tunnels (WebSocket and other upgrades)."),
+    (counted.TUNNELS_WITHDRAWN, "counter", _PAIR, "Tunnels closed because their version lost its share."),
+    (SHARE, "gauge", _PAIR, "Part of the route's requests that the split gives to this version, 0 to 1."),
+    (WEIGHT, "gauge", _PAIR, "Weight of this version in the split in force."),
+    (ROLE, "info", (*_PAIR, "role"), "Whether this version is the baseline of the route or a candidate."),
+    (REVERTS, "gauge", ("route",), "When the unconfirmed change of this route will be undone, in seconds since 1970."),
+    (counted.UPSTREAM_ERRORS, "counter", ("version", "server", "kind"),
+     "Attempts that failed at a server, also those that a retry made good."),
+    (counted.REFUSALS, "counter", ("reason",), "Answers that Turnout gave itself, by the reason they name."),
+    (counted.CONNECTIONS, "gauge", (), "Open connections of clients."),
+    (CONNECTIONS_LIMIT, "gauge", (), "Connections of clients that may be open; more wait in the kernel's queue."),
+    (counted.ACCEPTED, "counter", (), "Connections accepted from clients."),
+    (counted.TURNED_AWAY, "counter", (), "Connections of clients that were closed at once."),
+    (counted.UPSTREAM_CONNECTIONS, "gauge", (), "Open connections to servers, in use and idle."),
+    (counted.LOG_DROPPED, "counter", (), "Lines of the access log that were lost because its reader was too slow."),
+    (counted.ACCESS_LOG_FAILED, "gauge", (), "Workers that cannot write their access log at present."),
+    (REVISION, "gauge", (), "Revision of the routing in force; every change adds one."),
+    (RELOAD_OK, "gauge", (), "Whether the configuration file was good when it was read last: 1 or 0."),
+    (RELOAD_AT, "gauge", (), "When the configuration file was read last, in seconds since 1970."),
+    (EVENTS, "counter", ("verb",), "Events in the journal since this supervisor started, by verb."),
+    (JOURNAL_FAILURES, "counter", (), "Changes that were refused because the journal could not keep them."),
+    (LOGIN_FAILURES, "counter", (), "Requests to the admin API without a valid token."),
+    (WORKERS, "gauge", ("state",), "Places for workers by the state of the process in them."),
+    (RESTARTS, "counter", ("process",), "Worker processes that ended unasked and were replaced."),
+    (counted.LAG, "gauge", ("process",), "How late the event loop of a process was at its last look."),
+    (BUILD, "info", ("version", "python"), "Release of Turnout and of Python."),
+    (START, "gauge", (), "When the supervisor started, in seconds since 1970."),
+    (PROCESS_CPU, "counter", ("process",), "CPU time, user and system, of the process and of those it replaced."),
+    (PROCESS_MEMORY, "gauge", ("process",), "Resident memory."),
+    (PROCESS_FDS, "gauge", ("process",), "Open file descriptors."),
+    (PROCESS_MAX_FDS, "gauge", ("process",), "File descriptors that may be open."),
+    (PROCESS_START, "gauge", ("process",), "When the process started, in seconds since 1970."),
+)
+
+FAMILIES: dict[str, Family] = {name: Family(name, kind, labels, text) for name, kind, labels, text in _ALL}
+"""All of them by name."""
+
+
+def series_names(family: Family) -> tuple[str, ...]:
+    """Return the names that a query can ask for."""
+    if family.kind == "histogram":
+        return (f"{family.name}_bucket", f"{family.name}_count", f"{family.name}_sum")
+    return (family.name,)

@@ -1,0 +1,128 @@
+"""Everything that /metrics shows, as rows of label values and numbers.
+
+Invariant: there are rows of the configuration in force only, whatever the fold still remembers.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+
+from proxy.telemetry import counters as counted
+from proxy.telemetry import families as name
+from proxy.telemetry import procstat
+from proxy.telemetry.facts import Facts
+from proxy.telemetry.fold import Fold
+from proxy.telemetry.histogram import Histogram
+from proxy.telemetry.scope import Labels, Scope
+
+Rows = list[tuple[Labels, float]]
+HistogramRows = list[tuple[Labels, Mapping[int, int], float]]
+
+_STATUSES = frozenset(map(str, range(100, 600)))
+_OTHER = "other"
+_STATES = ("starting", "serving", "draining", "dead")
+_PAIR = ("route", "version")
+_SUPERVISOR = "supervisor"
+
+
+def read_fold(fold: Fold, facts: Facts) -> dict[str, Rows]:
+    """Return the counters and gauges that the workers reported; what nobody reported yet is 0 where it has a name."""
+    scope = scope_of(facts)
+    rows: dict[str, Rows] = {}
+    for metric, labels in counted.LABELS.items():
+        if metric in (counted.DURATION, counted.LAG):
+            continue
+        series = fold.counters(metric) if metric.endswith("_total") else fold.gauges(metric)
+        holds = scope.holds(labels)
+        zeros = _expected(labels, facts)
+        rows[metric] = list((zeros | {values: n for values, n in series.items() if holds(values)}).items())
+    rows[counted.REQUESTS] = _with_bounded_codes(rows[counted.REQUESTS])
+    rows[counted.LAG] = _lags(fold, facts)
+    return rows
+
+
+def scope_of(facts: Facts) -> Scope:
+    """What belongs to the configuration that these facts describe."""
+    return Scope(((share.route, share.version) for share in facts.shares), facts.servers)
+
+
+def read_durations(fold: Fold, facts: Facts) -> HistogramRows:
+    """Return the durations of every configured route and version, with the fine buckets of `histogram`."""
+    found = fold.histograms(counted.DURATION)
+    nothing = Histogram()
+    rows: HistogramRows = []
+    for share in facts.shares:
+        key = (share.route, share.version)
+        histogram = found.get(key, nothing)
+        rows.append((key, histogram.buckets, histogram.sum))
+    return rows
+
+
+def _expected(labels: Labels, facts: Facts) -> dict[Labels, float]:
+    """The series that are there from the start, so that their first increment is seen as one."""
+    if not labels:
+        return {(): 0}
+    if labels == _PAIR:
+        return {(share.route, share.version): 0 for share in facts.shares}
+    return {}
+
+
+def _with_bounded_codes(rows: Rows) -> Rows:
+    """A server may answer any three digits: what is no status of HTTP is one series together."""
+    bounded: dict[Labels, float] = {}
+    for (route, version, code), count in rows:
+        values = (route, version, code if code in _STATUSES else _OTHER)
+        bounded[values] = bounded.get(values, 0) + count
+    return list(bounded.items())
+
+
+def _lags(fold: Fold, facts: Facts) -> Rows:
+    said = ((worker.process, fold.gauge(worker.life, counted.LAG)) for worker in facts.workers)
+    rows: Rows = [((process,), lag_s) for process, lag_s in said if lag_s is not None]
+    if facts.supervisor_lag_s is not None:
+        rows.append(((_SUPERVISOR,), facts.supervisor_lag_s))
+    return rows
+
+
+def read_facts(facts: Facts) -> dict[str, Rows]:
+    """Return what is told and not counted."""
+    states = [worker.state for worker in facts.workers]
+    limit, reload_at = facts.connections_limit, facts.last_reload_at
+    return {
+        name.SHARE: [((each.route, each.version), each.share) for each in facts.shares],
+        name.WEIGHT: [((each.route, each.version), each.weight) for each in facts.shares],
+        name.ROLE: [
+            ((each.route, each.version, "baseline" if each.is_baseline else "candidate"), 1) for each in facts.shares
+        ],
+        name.REVERTS: [((route,), until) for route, until in facts.pending.items()],
+        name.CONNECTIONS_LIMIT: [] if limit is None else [((), limit)],
+        name.REVISION: [((), facts.revision)],
+        name.RELOAD_OK: [((), int(facts.last_reload_ok))],
+        name.RELOAD_AT: [((), facts.started_at if reload_at is None else reload_at)],
+        name.EVENTS: [((verb,), count) for verb, count in facts.events.items()],
+        name.JOURNAL_FAILURES: [((), facts.journal_failures)],
+        name.LOGIN_FAILURES: [((), facts.login_failures)],
+        name.WORKERS: [((state,), states.count(state)) for state in _STATES],
+        name.RESTARTS: [((worker.process,), worker.restarts) for worker in facts.workers],
+        name.BUILD: [((facts.version, platform.python_version()), 1)],
+        name.START: [((), facts.started_at)],
+    }
+
+
+def read_processes(facts: Facts, cpu: procstat.CpuTotals) -> dict[str, Rows]:
+    """Return what the kernel says of the supervisor and the workers that live; `cpu` remembers across successors."""
+    pids = [(_SUPERVISOR, facts.supervisor_pid)]
+    pids += [(worker.process, worker.pid) for worker in facts.workers if worker.pid is not None]
+    found = [(process, pid, stat) for process, pid in pids if (stat := procstat.read(pid)) is not None]
+
+    def each(number: Callable[[procstat.ProcStat], float | None]) -> Rows:
+        return [((process,), value) for process, _, stat in found if (value := number(stat)) is not None]
+
+    return {
+        name.PROCESS_CPU: [((process,), cpu.total_s(process, pid, stat.cpu_s)) for process, pid, stat in found],
+        name.PROCESS_MEMORY: each(lambda stat: stat.resident_bytes),
+        name.PROCESS_FDS: each(lambda stat: stat.open_fds),
+        name.PROCESS_MAX_FDS: each(lambda stat: stat.max_fds),
+        name.PROCESS_START: each(lambda stat: stat.started_at),
+    }
