@@ -1,7 +1,7 @@
 """`turnout check`: says everything that is wrong with a configuration, or what it means.
 
 Exit codes: 0 it is right; 3 the configuration is wrong; 1 it is right, but `--probe` found an address that cannot be
-bound or a server that cannot be reached: the world is to be put right, not the file.
+bound, a server that cannot be reached or a folder that cannot be written: the world is to be put right, not the file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from proxy.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from proxy.core.route import Match, Route
-    from proxy.settings import Settings
+    from proxy.settings import AdminSettings, Settings
     from proxy.settings.probe import Finding
 
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @click.option("-c", "--config", "file", default="turnout.yaml", show_default=True, metavar="FILE",
               help="The configuration file.")
 @click.option("--probe", "with_probe", is_flag=True,
-              help="Also bind the addresses, resolve and connect to every server (exit 1 if that fails).")
+              help="Also bind the addresses, connect to every server, and see whether state and log can be written "
+                   "(exit 1 if any of it fails).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(file: str, with_probe: bool, as_json: bool) -> None:
     """Check the configuration: every problem with its line and column, or a summary. Changes nothing."""
@@ -65,7 +66,9 @@ def _as_text(file: str, settings: Settings, findings: list[Finding]) -> list[str
     versions = (f"{version.name} ({_count(len(version.servers), 'server')})" for version in settings.versions)
     lines = [
         f"{file}: ok",
-        f"  listen    {listens} ({_count(settings.workers, 'worker')}), admin {settings.admin.listen.address}",
+        f"  listen    {listens} ({_count(settings.workers, 'worker')})",
+        f"  admin     {settings.admin.listen.address} ({_holders(settings.admin)})",
+        f"  state     {_state(settings)}",
         f"  versions  {', '.join(versions)}",
     ]
     for route in settings.routes:
@@ -75,6 +78,18 @@ def _as_text(file: str, settings: Settings, findings: list[Finding]) -> list[str
     lines += [f"  {finding.kind:<9} {finding.name}: {'' if finding.ok else 'FAILED: '}{finding.detail}"
               for finding in findings]
     return lines
+
+
+def _holders(admin: AdminSettings) -> str:
+    """Who may use the admin API."""
+    return ", ".join(f"{token.name}: {token.role}" for token in admin.tokens) or "this machine only, no token asked for"
+
+
+def _state(settings: Settings) -> str:
+    """What is written, and whether the file is looked at again."""
+    watched = "not watched" if settings.watch_s is None else f"looked at every {settings.watch_s:g} s"
+    kept = "in memory: changes are forgotten at a restart" if settings.state_dir is None else settings.state_dir
+    return f"{kept}; access log {settings.policy.access_log}; this file is {watched}"
 
 
 def shares_of(route: Route) -> list[tuple[str, float]]:
@@ -107,7 +122,11 @@ def _as_json(file: str, settings: Settings, findings: list[Finding] | None) -> d
         "ok": True,
         "listen": [listen.address for listen in settings.listen],
         "admin": settings.admin.listen.address,
+        "tokens": [{"name": token.name, "role": token.role} for token in settings.admin.tokens],
         "workers": settings.workers,
+        "state_dir": settings.state_dir,
+        "access_log": settings.policy.access_log,
+        "watch_s": settings.watch_s,
         "versions": {version.name: [server.address for server in version.servers] for version in settings.versions},
         "routes": [{"name": route.name, "host": route.match.host, "path": route.match.path, "baseline": route.baseline,
                     "shares": {name: round(share, 6) for name, share in shares_of(route)}}

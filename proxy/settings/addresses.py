@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+from collections.abc import Callable
 
 from proxy.core.listen import Listen
 from proxy.core.route import Server
@@ -30,7 +32,16 @@ def parse_listen(value: object) -> Listen:
     if host in ("", "*"):
         raise ValueError(f"{quote(text)}: say which address: {quote(f'0.0.0.0:{port}')} is all of IPv4, "
                          f"{quote(f'[::]:{port}')} of IPv6")
-    return Listen(parse_host(host), _port(port, lowest=0))
+    return Listen(_not_mapped(parse_host(host), port), _port(port, lowest=0))
+
+
+def _not_mapped(host: str, port: str) -> str:
+    """An IPv4 address in the form of IPv6 could not be bound, as sockets for IPv6 serve IPv6 alone."""
+    mapped = ipaddress.IPv6Address(host).ipv4_mapped if ":" in host else None
+    if mapped is not None:
+        raise ValueError(f"{quote(f'[{host}]')} is an IPv4 address in the form of IPv6: "
+                         f"write {quote(f'{mapped}:{port}')}")
+    return host
 
 
 def parse_server(value: object) -> Server:
@@ -80,6 +91,14 @@ def _unix_path(text: str) -> str:
     return path
 
 
+def resolved(name: str) -> list[str]:
+    """The addresses that a name has on this machine; none if it has none. Waits for the resolver."""
+    try:
+        return [str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+    except OSError:
+        return []
+
+
 def is_loopback(listen: Listen) -> bool:
     """Whether only this machine can reach the address. A name counts only if it is `localhost`: others may change."""
     if listen.unix_path is not None or listen.host == "localhost":
@@ -88,6 +107,23 @@ def is_loopback(listen: Listen) -> bool:
         return ipaddress.ip_address(listen.host).is_loopback
     except ValueError:
         return False
+
+
+def exposed(listen: Listen, resolve: Callable[[str], list[str]] = resolved) -> str | None:
+    """Why other machines may reach an address, in words; None if only this one can.
+
+    A name other than `localhost` may come to mean anything. `localhost` should not (RFC 6761 §6.3), but what it is here
+    is looked up nevertheless: a hosts file can say anything.
+    """
+    if not is_loopback(listen):
+        named = not re.fullmatch(r"[0-9.]+|.*:.*", listen.host)
+        return f"`{listen.address}` is reachable from other machines" if not named else (
+            f"`{listen.host}` is a name: other machines may reach what it means, now or later")
+    if listen.host == "localhost":
+        for address in resolve("localhost"):
+            if not ipaddress.ip_address(address).is_loopback:
+                return f"`localhost` means {address} on this machine, which others may reach"
+    return None
 
 
 def overlaps(one: Listen, other: Listen) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from hashlib import sha256
 
 from proxy.core.route import HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
 from proxy.core.snapshot import Limits, Policy, Timeouts
@@ -14,15 +12,15 @@ from proxy.settings.model import FileSection, MatchSection, RouteSection, Sticky
 from proxy.settings.values import AdminSettings, Settings, Token
 
 
-def build(model: FileSection, file: str | None, environ: Mapping[str, str], warnings: tuple[Problem, ...]) -> Settings:
+def build(
+    model: FileSection, file: str | None, tokens: tuple[Token, ...], warnings: tuple[Problem, ...]
+) -> Settings:
     """The settings of a model without problems. Relative paths start at the file's folder."""
     folder = os.path.dirname(os.path.abspath(file)) if file else ""
     return Settings(
         listen=tuple(model.listen),
         workers=model.workers or usable_cpus(),
-        admin=AdminSettings(model.admin.listen, tuple(
-            Token(token.name, token.role, sha256(environ[token.token_env].encode()).digest())  # type: ignore[arg-type]  # a checked choice
-            for token in model.admin.tokens)),
+        admin=AdminSettings(model.admin.listen, tokens),
         state_dir=None if model.state_dir is None else _in_folder(folder, model.state_dir),
         secret=model.secret,
         policy=_policy(model, folder),

@@ -1,27 +1,24 @@
-"""What must agree between the parts of a configuration: addresses, tokens, servers, and routes with one another.
+"""What must agree between the parts of a configuration: addresses, servers, buckets, and routes with one another.
 
-Checks inside one route are in `route_checks`.
+Checks inside one route are in `route_checks`, what concerns tokens is in `tokens`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from proxy.core.listen import Listen
 from proxy.core.route import Server
-from proxy.settings.addresses import is_loopback, overlaps
+from proxy.settings.addresses import exposed, is_loopback, overlaps
 from proxy.settings.document import Loc
-from proxy.settings.pieces import Pieces, RoutePieces, listed, mapping
+from proxy.settings.pieces import Pieces, RoutePieces, attempt, listed, mapping
 from proxy.settings.report import Report
 from proxy.settings.route_checks import check_route
+from proxy.settings.units import parse_duration, quote
 
-_MIN_TOKEN = 16
 
-
-def cross_check(pieces: Pieces, environ: Mapping[str, str], report: Report) -> None:
+def cross_check(pieces: Pieces, report: Report) -> None:
     """Report every contradiction between readable parts."""
     _check_listens(pieces, report)
-    _check_tokens(pieces, environ, report)
+    _check_buckets(pieces, report)
     _check_servers(pieces, report)
     _check_versions(pieces, report)
     _check_names(pieces.routes, report)
@@ -42,33 +39,22 @@ def _check_listens(pieces: Pieces, report: Report) -> None:
                 break
         bound.append((loc, listen))
     loc, admin = pieces.admin
-    if not is_loopback(admin) and not listed(mapping(pieces.data.get("admin")).get("tokens")):
-        report.error(loc, f"`{admin.address}` is reachable from other machines: add `tokens`, or listen on 127.0.0.1")
+    if not listed(mapping(pieces.data.get("admin")).get("tokens")) and (why := exposed(admin)):
+        report.error(loc, f"{why}: add `tokens`, or listen on 127.0.0.1")
 
 
-def _check_tokens(pieces: Pieces, environ: Mapping[str, str], report: Report) -> None:
-    names: dict[str, Loc] = {}
-    holders: dict[str, str] = {}
-    for loc, token in pieces.tokens:
-        if token.name in names:
-            spot = report.source.spot(names[token.name])
-            report.error((*loc, "name"), f"`{token.name}` is already the name of another ({spot})")
-        names.setdefault(token.name, loc)
-        value = environ.get(token.token_env, "")
-        if wrong := _wrong_with_token(value, holders.get(value)):
-            report.error((*loc, "token_env"), f"the environment variable {token.token_env} {wrong}")
-        holders.setdefault(value, token.name)
-
-
-def _wrong_with_token(value: str, holder: str | None) -> str | None:
-    """What is wrong with a token, never quoting it."""
-    if not value:
-        return "is not set, or empty"
-    if len(value) < _MIN_TOKEN or not value.isascii() or not value.isprintable() or " " in value:
-        return f"must hold at least {_MIN_TOKEN} visible ASCII characters: take `openssl rand -hex 32`"
-    if holder is not None:
-        return f"holds the same token as that of `{holder}`: nobody could tell who made a change"
-    return None
+def _check_buckets(pieces: Pieces, report: Report) -> None:
+    before: tuple[float, str] = (0.0, "")
+    for index, text in enumerate(listed(mapping(pieces.data.get("metrics")).get("buckets"))):
+        bound = attempt(parse_duration, text)
+        if bound is None:
+            continue
+        if bound == before[0]:
+            report.error(("metrics", "buckets", index), f"{quote(text)} is given twice")
+        elif bound < before[0]:
+            report.error(("metrics", "buckets", index), f"{quote(text)} comes after {quote(before[1])}: "
+                                                        "write them in ascending order")
+        before = max(before, (bound, str(text)))
 
 
 def _check_servers(pieces: Pieces, report: Report) -> None:

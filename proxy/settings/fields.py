@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -167,10 +168,26 @@ def _workers(value: Any) -> int | None:
 
 
 def _environment_name(value: Any) -> str:
+    """Not quoted: who misreads the key writes the secret itself there."""
     text = units.text_of(value)
-    if not text.replace("_", "a").isalnum() or not text.isascii() or text[0].isdigit():
-        raise ValueError(f"{units.quote(text)} is not the name of an environment variable")
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", text):
+        raise ValueError("is not the name of an environment variable (the token itself does not belong in this file)")
     return text
+
+
+def _secret_file(value: Any) -> str:
+    """Not quoted either."""
+    text = units.text_of(value)
+    if not text or not text.isprintable() or text.endswith("/"):
+        raise ValueError("is not the path of a file")
+    return text
+
+
+def _sha256(value: Any) -> bytes:
+    text = units.text_of(value)
+    if not re.fullmatch("[0-9A-Fa-f]{64}", text):
+        raise ValueError("is not a SHA-256, 64 hex digits: take `printf %s \"$TOKEN\" | sha256sum`")
+    return bytes.fromhex(text)
 
 
 def _header_condition(value: Any) -> str | None:
@@ -215,6 +232,8 @@ STATE_DIR = Kind(_state_dir, dict(_TEXT))
 WORKERS = Kind(_workers, {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 256},
                                     _pattern("[1-9][0-9]*")]})
 ENVIRONMENT_NAME = Kind(_environment_name, _pattern("[A-Za-z_][A-Za-z0-9_]*"))
+SECRET_FILE = Kind(_secret_file, dict(_TEXT))
+SHA256 = Kind(_sha256, _pattern("[0-9A-Fa-f]{64}"))
 HEADER_CONDITION = Kind(_header_condition, {"anyOf": [
     {"type": ["string", "number"]},
     {"type": "object", "properties": {"present": {"const": True}}, "required": ["present"],

@@ -14,6 +14,7 @@ from proxy.settings.pieces import take_apart
 from proxy.settings.report import FileSource, FlagSource, Report
 from proxy.settings.shape import check_shape
 from proxy.settings.strict_yaml import MAX_FILE_BYTES, parse
+from proxy.settings.tokens import read_tokens
 from proxy.settings.units import parse_percent
 from proxy.settings.values import Settings
 
@@ -85,7 +86,10 @@ def _servers(urls: str | Sequence[str]) -> list[str]:
 def _settle(data: dict[str, Any], report: Report, file: str | None, environ: Mapping[str, str]) -> Settings:
     """Check everything, then build or raise."""
     model = check_shape(data, report)
-    cross_check(take_apart(data), environ, report)
+    pieces = take_apart(data)
+    cross_check(pieces, report)
+    folder = os.path.dirname(os.path.abspath(file)) if file else ""
+    tokens = read_tokens(pieces.tokens, folder, environ, report)
     if model is None or report.errors:
         raise ConfigError(report.errors)
-    return build(model, file, environ, report.warnings)
+    return build(model, file, tokens, report.warnings)

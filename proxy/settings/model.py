@@ -116,11 +116,19 @@ class TimeoutsSection(Section):
 class TokenSection(Section):
     """Who may use the admin API, and for what."""
 
+    model_config = ConfigDict(json_schema_extra={
+        "oneOf": [{"required": [key]} for key in ("token_env", "token_file", "token_sha256")]})
+
     name: Annotated[str, fields.NAME] = Field(description="The name of the holder, as events show it.", examples=["ci"])
     role: Annotated[str, fields.choice("viewer", "operator")] = Field(
         description="`viewer` reads; `operator` also changes.")
-    token_env: Annotated[str, fields.ENVIRONMENT_NAME] = Field(
-        description="The environment variable that holds the token.", examples=["TURNOUT_TOKEN"])
+    token_env: Annotated[str | None, fields.ENVIRONMENT_NAME] = _entry(
+        None, None, "The environment variable that holds the token.", examples=["TURNOUT_TOKEN"])
+    token_file: Annotated[str | None, fields.SECRET_FILE] = _entry(
+        None, None, "The file that holds the token, relative to the file's folder.",
+        examples=["/run/secrets/turnout-token"])
+    token_sha256: Annotated[bytes | None, fields.SHA256] = _entry(
+        None, None, "The SHA-256 of the token, in hex.")
 
 
 class AdminSection(Section):

@@ -1,6 +1,7 @@
-"""Tries what a configuration names: binds its addresses, resolves and connects to its servers.
+"""Tries what a configuration names: binds its addresses, connects to its servers, asks whether files can be written.
 
-Changes nothing: what is bound is closed without ever accepting, what is connected to is sent nothing. All servers are
+Changes nothing: what is bound is closed without ever accepting, what is connected to is sent nothing, and a file that
+is made has no name. All servers are
 tried at the same time in daemon threads, since a resolver that hangs cannot be interrupted but must not hold us up.
 """
 
@@ -21,6 +22,7 @@ from proxy.core.route import Server
 from proxy.settings.occupant import occupant
 from proxy.settings.units import format_duration
 from proxy.settings.values import Settings
+from proxy.settings.writable import why_no_file, why_no_folder
 
 MAX_AT_ONCE = 64
 MAX_CONNECT_S = 5.0     # a person waits for this, whatever `timeouts.connect` allows
@@ -28,7 +30,9 @@ MAX_CONNECT_S = 5.0     # a person waits for this, whatever `timeouts.connect` a
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one try came to. `kind` is `listen` or `server`; `name` is the address, a server's with its version."""
+    """What one try came to. `kind` is `listen`, `state`, `log` or `server`; `name` is the address (a server's with its
+    version) or the path.
+    """
 
     kind: str
     name: str
@@ -40,8 +44,16 @@ def probe(settings: Settings) -> list[Finding]:
     """Try every address, in the order of the configuration. Takes seconds at most: none is waited for much longer."""
     connect_s = min(settings.policy.timeouts.connect, MAX_CONNECT_S)
     findings = [try_bind(listen) for listen in (*settings.listen, settings.admin.listen)]
+    if settings.state_dir is not None:
+        findings.append(_finding("state", settings.state_dir, why_no_folder(settings.state_dir)))
+    if settings.policy.access_log not in ("off", "stdout"):
+        findings.append(_finding("log", settings.policy.access_log, why_no_file(settings.policy.access_log)))
     servers = [(version.name, server) for version in settings.versions for server in version.servers]
     return findings + _try_servers(servers, connect_s)
+
+
+def _finding(kind: str, name: str, wrong: str | None) -> Finding:
+    return Finding(kind, name, wrong is None, wrong or "can be written")
 
 
 def try_bind(listen: Listen) -> Finding:

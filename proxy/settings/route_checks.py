@@ -51,6 +51,8 @@ def _check_weights(route: RoutePieces, report: Report) -> None:
         return
     if sum(weights) == 0:
         report.error(loc, "at least one weight must be more than 0")
+    if len(weights) == 1:
+        report.warning(loc, "has a single version: rollback has nowhere to go (list another one, with weight 0)")
     percents = [str(text).endswith("%") for text in mapping(route.raw.get("split")).values()]
     if any(percents) and not all(percents):
         report.error(loc, "mixes percentages and plain weights: write all of them with `%`, or none")

@@ -40,8 +40,13 @@ def _report(problem: Any, report: Report) -> None:
     elif kind == "value_error":
         report.error(loc, str(problem["ctx"]["error"]))
     else:
-        given = "" if kind in ("too_short", "too_long") else f", not {quote(problem['input'])}"
+        given = "" if kind in ("too_short", "too_long") else f", not {_shown(loc, problem['input'])}"
         report.error(loc, _KINDS.get(kind, str(problem["msg"])) + given)
+
+
+def _shown(loc: Loc, value: object) -> str:
+    """What stands there instead. Never quoted where secrets are: somebody may have put one in the wrong place."""
+    return "a single value" if loc[0] == "admin" and isinstance(value, str) else quote(value)
 
 
 def _nearest(loc: Loc, report: Report) -> str:

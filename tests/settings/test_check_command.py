@@ -55,10 +55,28 @@ def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert result.output.splitlines() == [
         f"{file}: ok",
-        "  listen    127.0.0.1:8080 (2 workers), admin 127.0.0.1:0",
+        "  listen    127.0.0.1:8080 (2 workers)",
+        "  admin     127.0.0.1:0 (this machine only, no token asked for)",
+        f"  state     {tmp_path / '.turnout'}; access log off; this file is looked at every 1 s",
         "  versions  old (1 server)",
         "  route     shop: */ → old 100% (baseline old; sticky by cookie `turnout`)",
+        f"  warning   {file}:5:30: routes[0].split: has a single version: rollback has nowhere to go "
+        "(list another one, with weight 0)",
     ]
+
+
+def test_the_summary_says_who_may_change_what_and_that_nothing_is_kept(tmp_path: Path) -> None:
+    digest = "ab" * 32
+    more = "state_dir: memory\nwatch: none\naccess_log: stdout\n"
+    file = write(tmp_path, more=more)
+    text = Path(file).read_text()
+    admin = f"admin: {{listen: '127.0.0.1:0', tokens: [{{name: ci, role: operator, token_sha256: {digest}}}]}}"
+    Path(file).write_text(text.replace("admin: {listen: '127.0.0.1:0'}", admin))
+    lines = run("-c", file).output.splitlines()
+    assert "  admin     127.0.0.1:0 (ci: operator)" in lines
+    kept = "in memory: changes are forgotten at a restart"
+    assert f"  state     {kept}; access log stdout; this file is not watched" in lines
+    assert digest not in run("--json", "-c", file).output
 
 
 def test_a_wrong_file_exits_3_with_every_problem_on_standard_error(tmp_path: Path) -> None:
@@ -101,9 +119,22 @@ def test_a_probe_that_fails_exits_1_and_says_what_failed(tmp_path: Path, busy: s
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert found["ok"] is False
-    assert [entry["ok"] for entry in found["probe"]] == [False, True, False]
+    assert [entry["ok"] for entry in found["probe"]] == [False, True, True, False]
     assert f"(pid {os.getpid()})" in found["probe"][0]["detail"]
-    assert found["probe"][2]["detail"] == "refused: nothing listens there"
+    assert found["probe"][3]["detail"] == "refused: nothing listens there"
+
+
+def test_a_probe_says_which_folder_or_file_cannot_be_written(tmp_path: Path, busy: socket.socket) -> None:
+    (tmp_path / "file").touch()
+    more = "state_dir: ./file/state\naccess_log: ./none/access.log\n"
+    result = run("--probe", "-c", write(tmp_path, server=f"http://127.0.0.1:{port_of(busy)}", more=more))
+    assert result.exit_code == 1
+    failed = [line for line in result.output.splitlines() if "FAILED" in line]
+    assert failed == [
+        f"  state     {tmp_path}/file/state: FAILED: cannot be made: {tmp_path}/file is not a folder",
+        f"  log       {tmp_path}/none/access.log: FAILED: the folder {tmp_path}/none does not exist",
+    ]
+    assert sorted(os.listdir(tmp_path)) == ["file", "turnout.yaml"]
 
 
 def test_who_listens_on_a_unix_socket_is_named_and_nothing_is_touched(tmp_path: Path) -> None:

@@ -16,13 +16,15 @@ from proxy.settings.strict_yaml import parse
 
 CONFIG = Path(__file__).parents[2] / "config"
 EXAMPLES = sorted(CONFIG.glob("*.yaml"))
-ENVIRON = {"TURNOUT_TOKEN": "0123456789abcdef", "TURNOUT_VIEWER_TOKEN": "fedcba9876543210"}
+ENVIRON = {"TURNOUT_TOKEN": "0123456789abcdef", "TURNOUT_TOKEN_FILE": "token"}
 README = (CONFIG / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_every_example_loads(path: Path) -> None:
-    warnings = load_file(path, ENVIRON).warnings
+def test_every_example_loads_and_leaves_nothing_to_be_warned_of(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("fedcba9876543210\n")
+    (tmp_path / "token").chmod(0o600)
+    warnings = load_file(path, {**ENVIRON, "TURNOUT_TOKEN_FILE": str(tmp_path / "token")}).warnings
     assert all("shadow requests are not sent yet" in warning.message for warning in warnings)
 
 

@@ -100,11 +100,24 @@ def warnings(text: str) -> list[str]:
         ),
         (
             "admin: {tokens: [{name: a, role: viewer, token_env: SHORT}]}",
-            "f:3:53: admin.tokens[0].token_env: the environment variable SHORT must hold at least "
-            "16 visible ASCII characters: "
-            "take `openssl rand -hex 32`",
+            "f:3:53: admin.tokens[0].token_env: the environment variable SHORT must hold "
+            "16 to 1024 visible ASCII characters: take `openssl rand -hex 32`",
         ),
-        ("admin: {tokens: [{name: a, role: viewer}]}", "f:3:18: admin.tokens[0].token_env: is missing"),
+        (
+            "admin: {tokens: [{name: a, role: viewer}]}",
+            "f:3:18: admin.tokens[0]: where is the token? Give one of `token_env`, `token_file` and `token_sha256`",
+        ),
+        ("metrics: {buckets: []}", "f:3:20: metrics.buckets: must not be empty"),
+        ("metrics: {buckets: [1ms, 10us]}", "f:3:26: metrics.buckets[1]: `10us` is less than 50us"),
+        ("metrics: {buckets: [1ms, 5m]}", "f:3:26: metrics.buckets[1]: `5m` is more than 2m"),
+        ("metrics: {buckets: [1s, 1000ms]}", "f:3:25: metrics.buckets[1]: `1000ms` is given twice"),
+        (
+            "metrics: {buckets: [1ms, 5ms, 2ms]}",
+            "f:3:31: metrics.buckets[2]: `2ms` comes after `5ms`: write them in ascending order",
+        ),
+        ("journal: {events: 10}", "f:3:19: journal.events: `10` is less than 100"),
+        ("watch: 10ms", "f:3:8: watch: `10ms` is less than 100ms"),
+        ("watch: off", "f:3:8: watch: `off` is not a duration, such as `250ms`, `10s`, `1h30m` or `30d`"),
     ],
 )
 def test_a_mistake_at_the_top_level(line: str, message: str) -> None:
@@ -275,7 +288,7 @@ def test_a_mistake_in_a_route(route: str, message: str) -> None:
         (
             VERSIONS + ROUTES + "admin:\n  tokens:\n  - {name: a, role: viewer, token_env: TOKEN}\n  - {name: b, "
             "role: operator, token_env: TOKEN}",
-            "f:6:42: admin.tokens[1].token_env: the environment variable TOKEN holds the same token as that of `a`: "
+            "f:6:42: admin.tokens[1].token_env: is the same token as that of `a` (line 5): "
             "nobody could tell who made a change",
         ),
         (
@@ -338,9 +351,15 @@ def test_a_secret_is_never_quoted() -> None:
     ("text", "message"),
     [
         (
-            "versions: {old: {servers: ['http://h:1']}, new: {servers: ['http://h:2']}}\nroutes: "
-            "[{name: r, split: {old: 1}}]",
-            "f:1:44: versions.new: no route uses this version",
+            "versions: {old: {servers: ['http://h:1']}, new: {servers: ['http://h:2']}, x: {servers: ['http://h:3']}}\n"
+            + ROUTES,
+            "f:1:76: versions.x: no route uses this version",
+        ),
+        (
+            VERSIONS + "routes: [{name: r, split: {old: 1}}, "
+            "{name: s, split: {old: 1, new: 1}, match: {path: /s}}]",
+            "f:2:27: routes[0].split: has a single version: rollback has nowhere to go "
+            "(list another one, with weight 0)",
         ),
         (
             "versions: {old: {servers: ['http://h:1']}, new: {servers: ['http://h:1']}}\n" + ROUTES,
@@ -357,8 +376,8 @@ def test_a_secret_is_never_quoted() -> None:
             "session is forgotten at a restart",
         ),
         (
-            VERSIONS + "routes: [{name: r, split: {old: 1}, shadow: {to: new, percent: 1}}]",
-            "f:2:45: routes[0].shadow: shadow requests are not sent yet by this release: the section is only checked",
+            VERSIONS + "routes: [{name: r, split: {old: 1, new: 0}, shadow: {to: new, percent: 1}}]",
+            "f:2:53: routes[0].shadow: shadow requests are not sent yet by this release: the section is only checked",
         ),
     ],
 )

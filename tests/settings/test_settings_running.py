@@ -1,0 +1,154 @@
+"""A configuration writes itself as a file that means the same, and tells what a reload cannot change."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.route import Shadow
+from proxy.settings import Settings, differences_needing_upgrade, from_urls, load_bytes, load_file, running_document
+from proxy.settings.schema import keys
+
+CONFIG = Path(__file__).parents[2] / "config"
+NAME = "/etc/turnout/turnout.yaml"
+SECRETS = ("0123456789abcdef", "only-for-trying-it-out")
+TRICKY = r"""
+listen: [127.0.0.1:8080, "[::1]:8080", "unix:/run/turnout.sock", localhost:8081]
+workers: 3
+admin: {listen: "unix:/run/admin.sock"}
+state_dir: memory
+watch: none
+secret: only-for-trying-it-out
+access_log: "/var/log/$$HOME/access.log"
+trusted_proxies: [10.0.0.0/8, "fd00::/8"]
+limits: {body: 1.5MiB, body_rate: none, head: 1000B}
+timeouts: {connect: 2.5ms, drain: 0s, tunnel_grace: 0s, orphan: 1h30m, keepalive: 1d1ms}
+metrics: {buckets: [50us, 1.5ms, 2.5s, 2m]}
+journal: {events: 100}
+versions:
+  "null": {servers: ["unix:/run/a.sock"]}
+  "012": {servers: ["http://[::1]:9000", "http://app"]}
+  no: {servers: ["http://app:81"]}
+routes:
+  - name: on
+    match:
+      {host: "[::1]", path: /a$$b, methods: [GET], headers: {X-A: "yes", X-B: "12", X-C: {present: true}, X-D: "$$"}}
+    split: {"null": 33.333333333, "012": 0.000000001, no: 0}
+    baseline: no
+    salt: "${NOT_SET:-a$$b}"
+    sticky: {by: cookie, name: a$$b, max_age: none, mode: session}
+    override: {header: X-V, from: ["::/0"]}
+    shadow: {to: no, percent: 12.5%, methods: [POST], compare: {a: 1, b: [~, "$$x", {c: no}]}}
+  - {name: wild, match: {host: "*.example.com"}, split: {no: 87.5%, "012": 12.5%}, sticky: {app_cookie: J$$}}
+  - {name: head, match: {path: /h}, split: {no: 1, "012": 0}, sticky: {by: header, name: X-Key}}
+  - {name: addr, match: {path: /x}, split: {no: 1, "012": 0}, sticky: {by: address}, override: {cookie: c, query: q}}
+"""
+
+
+def read(text: str, environ: dict[str, str] | None = None) -> Settings:
+    return load_bytes(text.encode(), NAME, environ or {})
+
+
+def again(settings: Settings) -> Settings:
+    """The settings of what they write themselves as, with the secrets that are left out put back."""
+    document: dict[str, Any] = json.loads(json.dumps(running_document(settings)))
+    for entry, token in zip(document["admin"]["tokens"], settings.admin.tokens, strict=True):
+        entry["token_sha256"] = token.digest.hex()
+    written = read(yaml.safe_dump(document, sort_keys=False))
+    return replace(written, file=settings.file, secret=settings.secret, warnings=settings.warnings)
+
+
+def test_whatever_can_be_written_is_written_back() -> None:
+    settings = read(TRICKY)
+    assert again(settings) == settings
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_is_written_back(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("fedcba9876543210")
+    settings = load_file(path, {"TURNOUT_TOKEN": SECRETS[0], "TURNOUT_TOKEN_FILE": str(tmp_path / "token")})
+    assert again(settings) == settings
+
+
+def test_what_was_given_as_flags_is_written_as_a_file() -> None:
+    settings = from_urls("http://a", ["http://b:1", "http://c"], "12.345")
+    assert again(settings) == settings
+
+
+@given(
+    st.floats(0.001, 86400 * 300), st.floats(0, 86400 * 300).map(lambda seconds: round(seconds, 6)),
+    st.integers(0, 1 << 40), st.integers(1, 1 << 30), st.floats(0, 999_999).map(lambda weight: round(weight, 9)),
+)  # fmt: skip
+def test_every_quantity_is_written_exactly(connect: float, orphan: float, body: int, rate: int, weight: float) -> None:
+    settings = read("versions: {a: {servers: ['http://a']}}\nroutes: [{name: r, split: {a: 1}}]\n")
+    limits = replace(settings.policy.limits, body=body, body_rate=rate)
+    timeouts = replace(settings.policy.timeouts, connect=round(connect, 6), orphan=orphan)
+    route = replace(settings.routes[0], split=(("a", weight + 1e-6),))
+    settings = replace(settings, policy=replace(settings.policy, limits=limits, timeouts=timeouts), routes=(route,))
+    assert again(settings).policy == settings.policy
+    assert again(settings).routes[0].split[0][1] == pytest.approx(weight + 1e-6, abs=1e-9)
+
+
+def test_no_secret_is_in_it() -> None:
+    text = (CONFIG / "full.yaml").read_text().replace("token_file: \"${TURNOUT_TOKEN_FILE}\"", "token_env: OTHER")
+    settings = read(text, {"TURNOUT_TOKEN": SECRETS[0], "OTHER": "fedcba9876543210"})
+    written = json.dumps(running_document(settings))
+    assert running_document(settings)["admin"]["tokens"][0] == {"name": "ci", "role": "operator"}
+    assert not any(secret in written for secret in (*SECRETS, "fedcba9876543210"))
+    assert not any(token.digest.hex() in written for token in settings.admin.tokens)
+
+
+def test_every_key_of_the_file_is_in_it_but_for_secrets() -> None:
+    full = read(TRICKY.replace("{header: X-V,", "{header: X-V, cookie: c, query: q,"))
+    written = json.dumps(running_document(full))
+    left_out = {"secret", "token_env", "token_file", "token_sha256", "role"}      # role: there are no tokens here
+    names = {key.path.rpartition(".")[2].removesuffix("[]") for key in keys()} - left_out
+    assert {name for name in names if f'"{name}"' not in written} == set()
+
+
+def test_routes_that_were_steered_are_written_as_they_are_now() -> None:
+    settings = read(TRICKY)
+    steered = replace(settings.routes[2], split=(("no", 1 / 3), ("012", 2 / 3)), shadow=Shadow("012", 100 / 3))
+    document = running_document(replace(settings, routes=(steered,)))
+    assert document["routes"][0]["split"] == {"no": 0.333333333, "012": 0.666666667}
+    assert document["routes"][0]["shadow"]["percent"] == 33.333333333
+
+
+GOOD = "versions: {a: {servers: ['http://a']}}\nroutes: [{name: r, split: {a: 1}}]\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("", ()),
+        ("listen: 127.0.0.1:8081", ("listen",)),
+        ("listen: [127.0.0.1:8080, '[::1]:8080']", ("listen",)),
+        ("workers: 7", ("workers",)),
+        ("admin: {listen: '127.0.0.1:9901'}", ("admin.listen",)),
+        ("state_dir: /elsewhere", ("state_dir",)),
+        ("journal: {events: 200}", ("journal.events",)),
+        ("timeouts: {drain: 1s}\nlimits: {head: 1KiB}\naccess_log: stdout\nwatch: 5s", ()),
+        ("metrics: {buckets: [1s]}\ntrusted_proxies: [10.0.0.0/8]\nsecret: 0123456789abcdef", ()),
+        ("admin: {tokens: [{name: a, role: viewer, token_env: A}]}", ()),
+        ("state_dir: memory\nworkers: 7\nlisten: 0.0.0.0:80", ("listen", "workers", "state_dir")),
+    ],
+)  # fmt: skip
+def test_what_a_reload_cannot_change_is_named(line: str, names: tuple[str, ...]) -> None:
+    environ = {"A": "0123456789abcdef"}
+    old = read(GOOD + "workers: 2\n", environ)
+    new = read(GOOD + ("" if "workers" in line else "workers: 2\n") + line, environ)
+    assert differences_needing_upgrade(old, new) == names
+    assert differences_needing_upgrade(new, old) == names
+
+
+def test_the_order_of_addresses_is_no_difference() -> None:
+    one = read(GOOD + "listen: [127.0.0.1:8080, 127.0.0.1:8081]")
+    other = read(GOOD + "listen: [127.0.0.1:8081, 127.0.0.1:8080]")
+    assert differences_needing_upgrade(one, other) == ()
