@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from proxy.telemetry import counters as metric
 from proxy.telemetry.fold import Fold
+from proxy.telemetry.scope import Scope
 
 
 def test_counters_of_a_dead_worker_stay_and_its_gauges_leave() -> None:
@@ -36,3 +38,28 @@ def test_histograms_of_all_workers_add_up() -> None:
     histogram = fold.histograms("d")["a",]
     assert histogram.buckets == {3: 1, 4: 7}
     assert histogram.sum == 2.0
+
+
+def test_a_copy_does_not_see_what_is_added_later() -> None:
+    fold = Fold()
+    fold.add(1, [("n_total", ("a",), 3)], [("open", (), 5)], [("d", ("a",), {3: 1}, 0.5)])
+    copy = fold.copy()
+    fold.add(1, [("n_total", ("a",), 3)], [("open", (), 6)], [("d", ("a",), {3: 1}, 0.5)])
+    assert copy.counters("n_total") == {("a",): 3}
+    assert copy.gauges("open") == {(): 5}
+    assert copy.histograms("d")["a",].buckets == {3: 1}
+
+
+def test_sums_of_what_left_the_configuration_are_let_go() -> None:
+    fold = Fold()
+    for route in ("stays", "goes"):
+        for version in ("old", "new"):
+            fold.add(1, [(metric.REQUESTS, (route, version, "200"), 1)], [],
+                     [(metric.DURATION, (route, version), {3: 1}, 0.5)])
+    fold.add(1, [(metric.UPSTREAM_ERRORS, ("old", server, "refused"), 1) for server in ("a", "b")], [], [])
+    fold.add(1, [(metric.REFUSALS, ("no-route",), 1)], [], [])
+    fold.retain(Scope([("stays", "old")], [("old", "a")]))
+    assert set(fold.counters(metric.REQUESTS)) == {("stays", "old", "200")}
+    assert set(fold.histograms(metric.DURATION)) == {("stays", "old")}
+    assert set(fold.counters(metric.UPSTREAM_ERRORS)) == {("old", "a", "refused")}
+    assert fold.counters(metric.REFUSALS) == {("no-route",): 1}
