@@ -14,7 +14,7 @@ from proxy.core.choice import Chance, Reason
 from proxy.core.choose import choose
 from proxy.core.override import Ignored
 from proxy.core.request import RequestView
-from proxy.core.router import CompiledRoute, Node, Router, RouteTable
+from proxy.core.router import CompiledRoute, Router, RouteTable
 
 NOBODY = "nobody may name a version here: `from` is empty"
 
@@ -124,14 +124,11 @@ def explain(router: Router, request: RequestView, host: bytes, chance: Chance) -
 def _tries(table: RouteTable | None, request: RequestView) -> Iterator[tuple[CompiledRoute, str | None]]:
     """The routes as `RouteTable.find` tries them, each with the condition that failed, up to the one that takes it."""
     while table is not None:
-        node: Node | None = table.descend(request.target)
-        while node is not None:
-            for route in node.routes:
-                failed = next((str(condition) for condition in route.conditions if not condition.holds(request)), None)
-                yield route, failed
-                if failed is None:
-                    return
-            node = node.above
+        for route in table.tries(request):
+            failed = next((str(condition) for condition in route.conditions if not condition.holds(request)), None)
+            yield route, failed
+            if failed is None:
+                return
         table = table.beyond
 
 

@@ -1,19 +1,21 @@
-"""Finding the route of a request: host first, then the longest path prefix, then conditions. Compiled per snapshot.
+"""Finding the route of a request, and everything about a route that can be computed before one comes.
 
-The tables of a host form a chain: its own, those of the wildcards it falls under (the longest first), that of any host.
-A request that nothing in one table takes goes on to the next. So host is more important than path, yet a table
-for one host that covers only `/api` does not hide the rest of the site. The chain is linked once per snapshot.
+A request that nothing in one table takes goes on to the next of its host's chain (see `layout`). So host is more
+important than path, yet a table for one host that covers only `/api` does not hide the rest of the site. Finding costs
+one dictionary lookup per segment, and never more than the deepest prefix has, whatever the number of routes and the
+length of the target.
 
-A table holds its prefixes in a tree, one segment per level. Finding costs one dictionary lookup per segment, and never
-more than the deepest prefix has, whatever the number of routes and the length of the target.
+A change that concerns one of a thousand routes compiles one: what did not change is shared with the router before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from operator import is_
 
 from proxy.core.choice import Choice
-from proxy.core.match import conditions_of, path_segments, specificity, to_bytes
+from proxy.core.layout import Layout, Node
+from proxy.core.match import conditions_of, to_bytes
 from proxy.core.override import CompiledOverride
 from proxy.core.request import RequestView
 from proxy.core.route import Route
@@ -21,7 +23,7 @@ from proxy.core.snapshot import Snapshot
 from proxy.core.split import Draw, Race
 from proxy.core.sticky import strategy_for
 
-__all__ = ["CompiledRoute", "Node", "RequestView", "RouteTable", "Router"]
+__all__ = ["CompiledRoute", "RequestView", "RouteTable", "Router"]
 
 
 class CompiledRoute:
@@ -60,46 +62,39 @@ class CompiledRoute:
             yield from (source.needs for source in self.override.sources if source.needs is not None)
 
 
-class Node:
-    """A path prefix in the tree of a table."""
-
-    __slots__ = ("above", "children", "routes", "sole")
-
-    def __init__(self, above: Node | None) -> None:
-        self.above = above                 # the next shorter prefix in the tree
-        self.children: dict[bytes, Node] = {}
-        self.routes: tuple[CompiledRoute, ...] = ()   # of exactly this prefix, in the order they are tried
-        self.sole: CompiledRoute | None = None        # the first of them, if it takes everything
-
-
 class RouteTable:
     """The routes of one host, host wildcard, or any host; `beyond` is the table to go on with if none of them fits."""
 
-    __slots__ = ("_root", "beyond", "only")
+    __slots__ = ("_root", "_routes", "beyond", "only")
 
-    def __init__(self, routes: Iterable[CompiledRoute], beyond: RouteTable | None) -> None:
+    def __init__(self, root: Node, routes: Sequence[CompiledRoute], beyond: RouteTable | None) -> None:
         self.beyond = beyond
-        self._root = Node(None)
-        # Sorting is stable: what is equally specific stays in the order of the file.
-        for route in sorted(routes, key=lambda route: specificity(route.route.match)):
-            node = self._node(path_segments(route.route.match.path))
-            if not node.routes or node.routes[-1].conditions:      # behind one that takes everything none is reached
-                node.routes += (route,)
-                node.sole = None if node.routes[0].conditions else node.routes[0]
-        self.only = self._find_only()      # the route of every request of this host, if there is such a one
+        self._root = root
+        self._routes = routes
+        self.only = None if root.sole is None or root.children else routes[root.sole]
+        """The route of every request of this host, if there is such a one."""
 
     def find(self, request: RequestView) -> CompiledRoute | None:
         """The route that takes a request: of the longest prefix whose conditions it passes."""
+        routes = self._routes
         deepest = self.descend(request.target)
         if deepest.sole is not None:
-            return deepest.sole
+            return routes[deepest.sole]
         node: Node | None = deepest
         while node is not None:
-            for route in node.routes:
+            for place in node.places:
+                route = routes[place]
                 if not route.conditions or route.accepts(request):
                     return route
             node = node.above
         return self.beyond.find(request) if self.beyond is not None else None
+
+    def tries(self, request: RequestView) -> Iterator[CompiledRoute]:
+        """Every route here whose path fits, in the order in which `find` tries them."""
+        node: Node | None = self.descend(request.target)
+        while node is not None:
+            yield from (self._routes[place] for place in node.places)
+            node = node.above
 
     def descend(self, target: bytes) -> Node:
         """The longest prefix in the tree that a target (`/path?query`) begins with. `*` counts as `/`."""
@@ -121,53 +116,68 @@ class RouteTable:
             start = end + 1
         return node
 
-    def _node(self, segments: tuple[bytes, ...]) -> Node:
-        node = self._root
-        for segment in segments:
-            node = node.children.setdefault(segment, Node(node))
-        return node
-
-    def _find_only(self) -> CompiledRoute | None:
-        first = self._root.routes[0] if self._root.routes else None
-        return first if first is not None and not first.conditions and not self._root.children else None
-
 
 class Router:
-    """Every route of a snapshot, by host."""
+    """Every route of a snapshot, by host. `before`: the router of another snapshot; what is alike is shared with it."""
 
-    __slots__ = ("_any", "_deepest", "_exact", "_wildcards", "needs", "routes", "snapshot")
+    __slots__ = ("_layout", "_tables", "needs", "pairs", "routes", "snapshot")
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    routes: tuple[CompiledRoute, ...]
+    needs: frozenset[bytes]
+    """Names, in lower case, of the header fields that any route's decisions read."""
+    pairs: dict[tuple[str, str], tuple[int, int]]
+    """Route and version by name → their places. The very same object as `before`'s where no name has changed."""
+
+    def __init__(self, snapshot: Snapshot, before: Router | None = None) -> None:
         self.snapshot = snapshot
-        self.routes = tuple(CompiledRoute(index, route, snapshot.secret) for index, route in enumerate(snapshot.routes))
-        self.needs = frozenset(name for route in self.routes for name in route.needs)
-        by_host: dict[bytes, list[CompiledRoute]] = {}
-        for route in self.routes:
-            by_host.setdefault(to_bytes(route.route.match.host or ""), []).append(route)
-        self._any = RouteTable(by_host[b""], None) if b"" in by_host else None
-        suffixes = {host[2:]: routes for host, routes in by_host.items() if host.startswith(b"*.")}
-        self._deepest = max((suffix.count(b".") + 1 for suffix in suffixes), default=0)
-        self._wildcards: dict[bytes, RouteTable] = {}
-        for suffix in sorted(suffixes, key=len):            # shorter ones first: the longer go on to them
-            self._wildcards[suffix] = RouteTable(suffixes[suffix], self._below_wildcard(suffix))
-        self._exact = {host: RouteTable(routes, self._below_wildcard(host)) for host, routes in by_host.items()
-                       if host and not host.startswith(b"*.")}
+        if before is None or snapshot.secret != before.snapshot.secret or len(snapshot.routes) != len(before.routes):
+            self.routes = tuple(CompiledRoute(index, route, snapshot.secret)
+                                for index, route in enumerate(snapshot.routes))
+            self._layout = Layout([route.match for route in snapshot.routes])
+            self.needs, self.pairs = self._all_needs(), self._all_pairs()
+        else:
+            self._follow(before)
+        self._tables: dict[bytes, RouteTable] = {}     # made when first asked for: most hosts are idle most of the time
+
+    def _follow(self, before: Router) -> None:
+        """Compile only what has changed."""
+        routes, known = self.snapshot.routes, before.snapshot.routes
+        changed = [place for place, same in enumerate(map(is_, routes, known))
+                   if not same and routes[place] != known[place]]
+        compiled = list(before.routes)
+        for place in changed:
+            compiled[place] = CompiledRoute(place, routes[place], self.snapshot.secret)
+        self.routes = tuple(compiled)
+        moved = any(routes[place].match != known[place].match for place in changed)
+        self._layout = Layout([route.match for route in routes]) if moved else before._layout
+        read_alike = all(compiled[place].needs == before.routes[place].needs for place in changed)
+        self.needs = before.needs if read_alike else self._all_needs()
+        named_alike = all(_names(compiled[place]) == _names(before.routes[place]) for place in changed)
+        self.pairs = before.pairs if named_alike else self._all_pairs()
+
+    def _all_needs(self) -> frozenset[bytes]:
+        return frozenset().union(*(route.needs for route in self.routes))
+
+    def _all_pairs(self) -> dict[tuple[str, str], tuple[int, int]]:
+        return {(route.name, version): (route.index, index)
+                for route in self.routes for index, version in enumerate(route.versions)}
 
     def table(self, host: bytes) -> RouteTable | None:
         """The first table for a host; None if no route is for it.
 
         `host`: lower case, without port or trailing dot, an IPv6 literal in brackets; empty if the request has none.
         """
-        return self._exact.get(host) or self._below_wildcard(host)
+        return self._table(self._layout.first(host))
 
-    def _below_wildcard(self, host: bytes) -> RouteTable | None:
-        """The table of the longest wildcard that a host falls under, else that of any host.
+    def _table(self, name: bytes | None) -> RouteTable | None:
+        if name is None:
+            return None
+        table = self._tables.get(name)
+        if table is None:
+            beyond = self._table(self._layout.beyond[name])
+            table = self._tables[name] = RouteTable(self._layout.roots[name], self.routes, beyond)
+        return table
 
-        Only as many labels are split off as the longest wildcard has: a host of a thousand dots costs no more.
-        """
-        labels = host.rsplit(b".", self._deepest) if self._deepest else []
-        for place in range(1 if labels and labels[0] else 2, len(labels)):
-            table = self._wildcards.get(b".".join(labels[place:]))
-            if table is not None:
-                return table
-        return self._any
+
+def _names(route: CompiledRoute) -> tuple[str, tuple[str, ...]]:
+    return route.name, route.versions

@@ -175,7 +175,8 @@ class Exchange(Sending):
         client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False, set_cookie=self._set_cookie))
         backend.tally.done(101, client.worker.clock() - self._started)
         self._server = self._pool = None
-        Tunnel(client, server, lambda: backend.servers.release(pool), self._site, backend.tally).open(rest)
+        Tunnel(client, server, lambda: backend.servers.release(pool), self._site, backend.tally).open(
+            rest, self._site)
 
     def _complete(self) -> None:
         """The answer is whole and written: count it, give the server back, let the client go on."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from proxy.dataplane.site import Site
     from proxy.dataplane.tunnel import Tunnel
 
@@ -54,12 +52,6 @@ class Tunnels:
                     self._until.pop(tunnel, None)
             elif before.carries(pair):
                 self._until.update(dict.fromkeys(tunnels, until))
-
-    def cut(self, pairs: Collection[Pair]) -> None:
-        """Close every tunnel of these versions now."""
-        for pair in pairs:
-            for tunnel in list(self._open.get(pair, ())):
-                tunnel.withdraw()
 
     def sweep(self, now: float) -> None:
         """Close those whose time is over."""

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 
 class Tunnel:
-    """Takes the place of an exchange on both connections. `release` is called once, when it has ended."""
+    """Takes the place of an exchange on both connections. `release` is called once, when it has ended.
 
-    __slots__ = ("_client_done", "_half_idle_s", "_idle_s", "_release", "_server", "_server_done", "_tally",
-                 "client")
+    `tally`: of the version that has it. It is among the worker's `tunnels` from `open` until then.
+    """
+
+    __slots__ = ("_client_done", "_half_idle_s", "_idle_s", "_release", "_server", "_server_done", "_tally", "client")
 
     def __init__(self, client: ClientConnection, server: ServerConnection, release: Callable[[], None],
                  site: Site, tally: Tally) -> None:
@@ -39,12 +41,17 @@ class Tunnel:
         """The route and the version that have this tunnel."""
         return self._tally.key
 
-    def open(self, from_server: bytes) -> None:
-        """Take over both connections, with what each side has already sent beyond the heads."""
+    def open(self, from_server: bytes, site: Site) -> None:
+        """Take over both connections, with what each side has already sent beyond the heads.
+
+        `site`: what its request was routed by. The tunnel does not keep it: it may outlive many.
+        """
         client, server = self.client, self._server
         if server is None:
             return
         client.exchange = server.exchange = self
+        self._tally.tunnels += 1
+        client.worker.tunnels.add(self, site, client.worker.site, client.worker.clock())
         client.deadline = client.worker.now + self._idle_s
         if from_server:
             self.server_data(from_server)
@@ -93,18 +100,23 @@ class Tunnel:
                 server.transport.close()
             else:
                 server.transport.abort()
-            self._release()
+            self._ended()
 
     def server_lost(self, exc: Exception | None) -> None:
         """The server is gone, and so is the tunnel."""
         if self._server is not None:
             self._server = None
-            self._release()
+            self._ended()
         self.client.exchange = None
         if exc is None:
             self.client.leave()
         else:
             self.client.transport.abort()
+
+    def _ended(self) -> None:
+        self._tally.tunnels -= 1
+        self.client.worker.tunnels.remove(self)
+        self._release()
 
     def server_full(self) -> None:
         """The server does not keep up."""
@@ -130,7 +142,8 @@ class Tunnel:
         if server is not None:
             server.exchange = None
             server.transport.abort()
-            self._release()
+            self._tally.withdrawn += 1
+            self._ended()
         self.client.exchange = None
         self.client.leave()
 

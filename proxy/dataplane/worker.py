@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.clock import Clock, monotonic
 from proxy.core.split import advance
 from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.grace import Tunnels
 from proxy.dataplane.listener import Listener
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.servers import ServerPool
@@ -68,6 +69,7 @@ class Worker:
         self.site = Site(snapshot, self.counters, ServerPool)
         self.clients: set[ClientConnection] = set()
         self.uploads: set[Upload] = set()
+        self.tunnels = Tunnels()
         self._workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
         self._id_prefix = secrets.token_hex(8).encode("ascii")
@@ -87,10 +89,11 @@ class Worker:
         before = self.site
         site = Site(snapshot, self.counters, ServerPool, before)
         self.site = site
-        self.counters.retain((route.name, version) for route in site.router.routes for version in route.versions)
-        for server, pool in before.pools.items():
-            if server not in site.pools:
-                pool.retire()
+        self.tunnels.steer(before, site, self.clock())
+        if before.pools is not site.pools:
+            for server, pool in before.pools.items():
+                if server not in site.pools:
+                    pool.retire()
         if cut:
             self._cut(frozenset(cut))
         self._regulate()
@@ -174,6 +177,7 @@ class Worker:
             client.on_deadline()
         for upload in list(self.uploads):
             upload.check_rate(now)
+        self.tunnels.sweep(now)
         for pool in self.site.pools.values():
             pool.sweep(now)
         self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
