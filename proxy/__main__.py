@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.cli.main import main
+from proxy.cli.entry import main
 
 if __name__ == "__main__":
-    main(prog_name="turnout")
+    main()

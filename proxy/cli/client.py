@@ -1,4 +1,8 @@
-"""The client side of the admin API for the verbs: the standard library only, so that a verb answers at once."""
+"""The client side of the admin API for the verbs: the standard library only, so that a verb answers at once.
+
+Invariant: whatever answers, or does not, becomes JSON or one of two errors: `Unreachable` (nobody there who is Turnout)
+or `Refused` (Turnout says no, and why).
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,155 @@ import http.client
 import json
 import os
 import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
-from urllib.parse import urlsplit
 
+from proxy.cli.address import DEFAULT_ADMIN as DEFAULT_ADMIN
+from proxy.cli.address import parse_admin
+from proxy.cli.sse import Message, messages
 from proxy.errors import TurnoutError
 
-DEFAULT_ADMIN = "http://127.0.0.1:9900"
-_TIMEOUT_S = 10.0
+TOKEN_VARIABLE = "TURNOUT_TOKEN"  # noqa: S105  where the token is, not the token
+"""The token is never an argument: arguments are in everybody's process list and in the shell's history."""
+TIMEOUT_S = 10.0
+_HEARTBEAT_WITHIN_S = 60.0
+"""A stream that is silent for longer is gone: Turnout sends a comment several times a minute."""
 _MAX_ANSWER = 64 * 1024 * 1024
+_MAX_LINE = 1024 * 1024
+
+Json = dict[str, Any]
 
 
 class Unreachable(TurnoutError):  # noqa: N818  the words of the exit codes
-    """Nobody answers at the address, or not in a way that Turnout would. Exit code 4."""
+    """Nobody answers at the address, or not in a way that Turnout would. Exit code 4.
+
+    `asked`: whether the request was sent, so that a change may have been made although nobody said so.
+    """
+
+    def __init__(self, message: str, *, asked: bool = False) -> None:
+        super().__init__(message)
+        self.asked = asked
 
 
 class Refused(TurnoutError):  # noqa: N818
-    """Turnout answered with an error. Exit code 1."""
+    """Turnout answered with an error: the status, and the problem document (RFC 9457) that says what is wrong."""
+
+    def __init__(self, admin: str, status: int, problem: Json, retry_after: str | None = None) -> None:
+        self.status = status
+        self.problem = problem
+        self.retry_after = retry_after
+        self.detail = str(problem.get("detail") or problem.get("title") or "no reason given")
+        super().__init__(f"Turnout at {admin} answered {status}: {self.detail}")
+
+    @property
+    def kind(self) -> str:
+        """The last part of the problem's type: a short name such as `unknown-route`; empty if it has none."""
+        kind = str(self.problem.get("type", "about:blank"))
+        return "" if kind == "about:blank" else kind.replace("#", "/").replace(":", "/").rpartition("/")[2]
+
+
+class Api:
+    """The admin API at `admin`; `token` is sent when there is one. Every request has a connection of its own."""
+
+    def __init__(self, admin: str, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        self.admin = admin
+        self._timeout_s = timeout_s
+        self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
+
+    def get(self, path: str) -> Any:
+        """Return the JSON at `path`. Raises Unreachable and Refused."""
+        return self.ask("GET", path)
+
+    def ask(
+        self, method: str, path: str, body: Json | None = None, headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Send a request, with `body` as JSON if there is one, and return the JSON of the answer.
+
+        `timeout_s`: for the connection and for each silence of the server. Raises Unreachable and Refused.
+        """
+        with closing(self._connect(timeout_s or self._timeout_s)) as connection:
+            response = self._send(connection, method, path, body, headers or {})
+            return self._answer(response, method)
+
+    def stream(self, path: str, last_id: str = "") -> Iterator[Message]:
+        """Yield the server-sent events at `path` that come after the one called `last_id`, until the server ends it.
+
+        Raises Unreachable, also for a stream that falls silent, and Refused.
+        """
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last_id} if last_id else {})}
+        with closing(self._connect(_HEARTBEAT_WITHIN_S)) as connection:
+            response = self._send(connection, "GET", path, None, headers)
+            if response.headers.get_content_type() != "text/event-stream":
+                self._answer(response, "GET")
+                raise self._stranger(response)
+            try:
+                yield from messages(iter(lambda: response.readline(_MAX_LINE), b""))
+            except (OSError, http.client.HTTPException) as error:
+                raise Unreachable(f"lost Turnout at {self.admin}: {_reason(error)}") from error
+
+    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+        try:
+            address = parse_admin(self.admin)
+        except ValueError as error:
+            raise Unreachable(str(error)) from error
+        connection = (
+            _UnixConnection(address, timeout_s) if isinstance(address, str)
+            else http.client.HTTPConnection(*address, timeout=timeout_s)
+        )
+        try:
+            connection.connect()
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA does not allow
+            connection.close()
+            raise Unreachable(f"cannot reach Turnout at {self.admin}: {_reason(error)}") from error
+        return connection
+
+    def _send(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: Json | None,
+        headers: Mapping[str, str],
+    ) -> http.client.HTTPResponse:
+        content = {} if body is None else {"Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            connection.request(method, path, data, {**self._headers, **content, **headers})
+            return connection.getresponse()
+        except http.client.BadStatusLine as error:
+            raise self._garbled(str(error)) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(error, method) from error
+        except ValueError as error:
+            raise Unreachable(f"{TOKEN_VARIABLE} cannot be sent: it is not one line of plain text") from error
+
+    def _answer(self, response: http.client.HTTPResponse, method: str) -> Any:
+        try:
+            body = response.read(_MAX_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(error, method) from error
+        try:
+            answer = json.loads(body)
+        except ValueError as error:
+            raise self._stranger(response) from error
+        if http.HTTPStatus.OK <= response.status < http.HTTPStatus.MULTIPLE_CHOICES:
+            return answer
+        if response.status < http.HTTPStatus.BAD_REQUEST or not isinstance(answer, dict):
+            raise self._stranger(response)
+        raise Refused(self.admin, response.status, answer, response.headers.get("Retry-After"))
+
+    def _lost(self, error: Exception, method: str) -> Unreachable:
+        if isinstance(error, TimeoutError):
+            return Unreachable(f"Turnout at {self.admin} gave no answer in time", asked=method != "GET")
+        return Unreachable(f"Turnout at {self.admin} broke off: {_reason(error)}", asked=method != "GET")
+
+    def _stranger(self, response: http.client.HTTPResponse) -> Unreachable:
+        server = printable(response.headers.get("Server", "no name"))[:60]
+        said = f"status {response.status}, from {server}"
+        return Unreachable(f"what answers at {self.admin} is not Turnout's admin API ({said})")
+
+    def _garbled(self, line: str) -> Unreachable:
+        if "\x15\x03" in line or "\\x15\\x03" in line:  # a TLS alert, as it is or as repr() shows it
+            return Unreachable(f"what answers at {self.admin} speaks TLS; the admin API speaks plain HTTP")
+        return Unreachable(f"what answers at {self.admin} is not Turnout's admin API: it does not speak HTTP")
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -38,44 +175,21 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def get(admin: str, path: str) -> Any:
-    """Return the JSON at `path` of the admin API at `admin`; TURNOUT_TOKEN is sent when it is set.
+    """Return the JSON at `path` of the admin API at `admin`, with the token of the environment.
 
     Raises Unreachable and Refused.
     """
-    connection = _connect(admin)
-    token = os.environ.get("TURNOUT_TOKEN")
-    try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
-        response = connection.getresponse()
-        status, body = response.status, response.read(_MAX_ANSWER)
-    except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"cannot reach Turnout at {admin}: {_reason(error)}") from error
-    finally:
-        connection.close()
-    try:
-        answer = json.loads(body)
-    except ValueError as error:
-        raise Unreachable(f"what answers at {admin} is not Turnout's admin API") from error
-    if status == http.HTTPStatus.UNAUTHORIZED:
-        raise Refused(f"Turnout at {admin} wants a token: set TURNOUT_TOKEN")
-    if status >= http.HTTPStatus.BAD_REQUEST:
-        detail = answer.get("detail") if isinstance(answer, dict) else None
-        raise Refused(f"Turnout at {admin} answered {status}: {detail or 'no reason given'}")
-    return answer
+    return Api(admin, os.environ.get(TOKEN_VARIABLE)).get(path)
 
 
-def _connect(admin: str) -> http.client.HTTPConnection:
-    if admin.startswith("unix:"):
-        return _UnixConnection(admin.removeprefix("unix:"), _TIMEOUT_S)
-    try:
-        url = urlsplit(admin if "://" in admin else f"http://{admin}")
-        host, port = url.hostname, url.port or 80
-    except ValueError as error:
-        raise Unreachable(f"{admin} is not an address such as {DEFAULT_ADMIN}") from error
-    if url.scheme != "http" or not host:
-        raise Unreachable(f"{admin} is not an address such as {DEFAULT_ADMIN}")
-    return http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+def printable(text: str, keep: str = "") -> str:
+    """Return text that cannot steer a terminal: what others wrote is shown, never obeyed. `keep`: what may stay."""
+    return "".join(
+        letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "closed the connection without an answer"
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

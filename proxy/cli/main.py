@@ -9,15 +9,28 @@ from importlib import import_module
 from typing import cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from proxy import __version__
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("proxy.cli.run:run", "Start the proxy: from a file, or from two addresses."),
-    "status": ("proxy.cli.status:status", "Show what goes where, how it fares, and the workers."),
+    "demo": ("proxy.cli.demo:demo", "Show a small migration between two built-in servers, live."),
     "check": ("proxy.cli.check:check", "Check the configuration: every problem with its line, or a summary."),
     "schema": ("proxy.cli.schema:schema", "Print the JSON Schema of the configuration file."),
-    "demo": ("proxy.cli.demo:demo", "Show a small migration between two built-in servers, live."),
+    "status": ("proxy.cli.status:status", "Show what goes where, how it fares, and the workers; -w live."),
+    "weight": ("proxy.cli.changes:weight", "Set how a route's requests are divided: weight shop old=90 new=10."),
+    "rollback": ("proxy.cli.changes:rollback", "Send all requests to the baseline, now."),
+    "undo": ("proxy.cli.changes:undo", "Return a route to what it was before its last change."),
+    "confirm": ("proxy.cli.changes:confirm", "Keep a change that would go back by itself."),
+    "shadow": ("proxy.cli.changes:shadow", "Set which requests are copied, and to which version."),
+    "explain": ("proxy.cli.look:explain", "Say which version a request would get, and why."),
+    "events": ("proxy.cli.events:events", "Show who changed what, when and why; -f as it happens."),
+    "config": ("proxy.cli.look:config", "Show the configuration in force."),
+    "reload": ("proxy.cli.service:reload", "Read the configuration file again and apply it."),
+    "upgrade": ("proxy.cli.service:upgrade", "Let a new program take over in place, without losing a request."),
+    "healthcheck": ("proxy.cli.health:healthcheck", "Say by the exit code whether it is ready: for containers."),
+    "completion": ("proxy.cli.completion:completion", "Print the completion script for bash, zsh or fish."),
 }
 """Verb → where its command is, and what the list of verbs says of it."""
 
@@ -36,6 +49,12 @@ class Verbs(click.Group):
         module, _, name = VERBS[cmd_name][0].partition(":")
         return cast(click.Command, getattr(import_module(module), name))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer the verbs without importing one, and the options of the group."""
+        verbs = [CompletionItem(verb, help=summary) for verb, (_, summary) in VERBS.items()
+                 if verb.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing one."""
         with formatter.section("Commands"):
@@ -46,6 +65,9 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="turnout", message="%(prog)s %(version)s")
 def main() -> None:
     """Turnout moves live traffic from an old version of a service to a new one, and back.
+
+    Verbs that ask a running Turnout find it at --admin or TURNOUT_ADMIN; TURNOUT_TOKEN holds the token, if one is
+    needed.
 
     Exit codes: 0 ok, 1 failed, 2 usage, 3 the configuration is wrong, 4 unreachable, 5 conflict.
     """

@@ -1,0 +1,184 @@
+"""The verbs that move traffic: weight, rollback, undo, confirm, shadow. Each is one request of the admin API."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from proxy.cli.advice import nearest, route_names
+from proxy.cli.names import complete_route, complete_weight
+from proxy.cli.report import report
+from proxy.cli.talk import Talk, Verb, asks
+from proxy.cli.weights import parse_split
+
+_BACK = "`turnout rollback {route}` takes it back."
+_SHADOW_KEYS = ("percent", "to", "methods")
+
+route_argument = click.argument("route", shell_complete=complete_route)
+reason_option = click.option("-m", "--reason", default="", metavar="TEXT", help="Why, for the journal.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")
+if_revision_option = click.option(
+    "--if-revision", type=click.IntRange(min=0), metavar="N",
+    help="Only if the route is still at this revision; otherwise exit 5.")
+
+
+def terms(function: Verb) -> Verb:
+    """Add what goes with every change of a route: why, whether at all, and from what."""
+    return reason_option(if_revision_option(dry_run_option(function)))
+
+
+@click.command()
+@route_argument
+@click.argument("weights", nargs=-1, required=True, shell_complete=complete_weight, metavar="VERSION=WEIGHT...")
+@click.option("--confirm-within", metavar="TIME",
+              help="Go back by itself unless `turnout confirm` comes within this time, such as 10m.")
+@terms
+@asks()
+def weight(
+    talk: Talk, route: str, weights: tuple[str, ...], confirm_within: str | None, reason: str, dry_run: bool,
+    if_revision: int | None,
+) -> None:
+    """Set how a route's requests are divided between its versions.
+
+    Weights are relative when every version is named (old=90 new=10), shares when they end with % (new=10%: the
+    baseline gets the rest). One bare number is the candidate's percentage, on a route with one candidate.
+
+    \b
+    Examples:
+      turnout weight shop old=90 new=10 -m "first tenth"
+      turnout weight shop new=25% --confirm-within 10m
+      turnout weight shop 50
+    """
+    now = talk.api.get(_path(route))
+    try:
+        split = parse_split(weights, list(now["split"]), now["baseline"])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    body = {"split": split, "reason": reason, **({"confirm_within": confirm_within} if confirm_within else {})}
+    answer = _change(talk, "PUT", f"{_path(route)}/split", body, dry_run, if_revision)
+    report(talk, answer, dry_run=dry_run, back=_BACK)
+
+
+@click.command()
+@click.argument("route", shell_complete=complete_route, required=False)
+@click.option("--all", "everything", is_flag=True, help="Every route.")
+@click.option("--cut", is_flag=True, help="End the requests and tunnels that the candidates still serve, too.")
+@click.option("--force", is_flag=True, help="Also to a baseline that is known to be down.")
+@terms
+@asks()
+def rollback(
+    talk: Talk, route: str | None, everything: bool, cut: bool, force: bool, reason: str, dry_run: bool,
+    if_revision: int | None,
+) -> None:
+    """Send all of a route's requests to its baseline, now.
+
+    When it says so, no request that arrives from then on goes to another version. Without ROUTE it takes the only one
+    there is; with several, name one or say --all.
+
+    \b
+    Examples:
+      turnout rollback shop -m "errors"
+      turnout rollback --all --cut
+    """
+    if route and everything:
+        raise click.UsageError("a ROUTE and --all exclude each other")
+    if everything and if_revision is not None:
+        raise click.UsageError("--if-revision is about one route; --all asks for none")
+    path = "/api/v1/rollback" if everything else f"{_path(route or _only_route(talk))}/rollback"
+    body = {"reason": reason, **({"in_flight": "cut"} if cut else {}), **({"force": True} if force else {})}
+    answer = _change(talk, "POST", path, body, dry_run, if_revision)
+    report(talk, answer, dry_run=dry_run, back="" if everything else "`turnout undo {route}` goes forward again.")
+
+
+@click.command()
+@route_argument
+@terms
+@asks()
+def undo(talk: Talk, route: str, reason: str, dry_run: bool, if_revision: int | None) -> None:
+    """Return a route to what it was before its last change; again, and it is as it is now.
+
+    \b
+    Example:
+      turnout undo shop
+    """
+    answer = _change(talk, "POST", f"{_path(route)}/undo", {"reason": reason}, dry_run, if_revision)
+    report(talk, answer, dry_run=dry_run, back="`turnout undo {route}` does it again.")
+
+
+@click.command()
+@route_argument
+@terms
+@asks()
+def confirm(talk: Talk, route: str, reason: str, dry_run: bool, if_revision: int | None) -> None:
+    """Keep a change that was made with --confirm-within: it will not go back by itself.
+
+    \b
+    Example:
+      turnout confirm shop
+    """
+    answer = _change(talk, "POST", f"{_path(route)}/confirm", {"reason": reason}, dry_run, if_revision)
+    report(talk, answer, dry_run=dry_run, back=_BACK)
+
+
+@click.command()
+@route_argument
+@click.argument("settings", nargs=-1, required=True, metavar="SETTING=VALUE...|off")
+@terms
+@asks()
+def shadow(
+    talk: Talk, route: str, settings: tuple[str, ...], reason: str, dry_run: bool, if_revision: int | None
+) -> None:
+    """Set which share of a route's requests is copied, and to which version.
+
+    The settings are percent, to and methods; those that are not named stay. The answer to a copy never reaches a
+    client. `off` ends the copies.
+
+    \b
+    Examples:
+      turnout shadow shop to=new percent=25 methods=GET,HEAD
+      turnout shadow shop off
+    """
+    answer = _change(talk, "PATCH", f"{_path(route)}/shadow", {**_patch(settings), "reason": reason}, dry_run,
+                     if_revision)
+    report(talk, answer, dry_run=dry_run, back="`turnout shadow {route} off` ends the copies."
+           if settings != ("off",) else "")
+
+
+def _change(
+    talk: Talk, method: str, path: str, body: dict[str, Any], dry_run: bool, if_revision: int | None
+) -> dict[str, Any]:
+    headers = {} if if_revision is None else {"If-Match": f'"{if_revision}"'}
+    body = {key: value for key, value in body.items() if (key, value) != ("reason", "")}
+    answer: dict[str, Any] = talk.api.ask(method, f"{path}?dry_run=true" if dry_run else path, body, headers)
+    return answer
+
+
+def _path(route: str) -> str:
+    return f"/api/v1/routes/{quote(route, safe='')}"
+
+
+def _only_route(talk: Talk) -> str:
+    names = route_names(talk.api)
+    if len(names) != 1:
+        raise click.UsageError(f"name a route ({', '.join(names) or 'there is none'}), or say --all")
+    return names[0]
+
+
+def _patch(settings: tuple[str, ...]) -> dict[str, Any]:
+    """What the API changes, from `key=value` words. Raises UsageError."""
+    if settings == ("off",):
+        return {"to": None}
+    patch: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or key not in _SHADOW_KEYS:
+            raise click.UsageError(f"`{setting}` is not percent=N, to=VERSION, methods=GET,HEAD or off."
+                                   f"{nearest(key, _SHADOW_KEYS)}")
+        if key in patch:
+            raise click.UsageError(f"{key} is named twice")
+        patch[key] = value.split(",") if key == "methods" else value
+    if "percent" in patch:
+        patch["percent"] = patch["percent"].removesuffix("%") + "%"
+    return patch
