@@ -21,7 +21,7 @@ reason_option = click.option("-m", "--reason", default="", metavar="TEXT", help=
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would happen and change nothing.")
 if_revision_option = click.option(
     "--if-revision", type=click.IntRange(min=0), metavar="N",
-    help="Only if the route is still at this revision; otherwise exit 5.")
+    help="Only if it is still at this revision; otherwise exit 5.")
 
 
 def terms(function: Verb) -> Verb:
@@ -84,8 +84,6 @@ def rollback(
     """
     if route and everything:
         raise click.UsageError("a ROUTE and --all exclude each other")
-    if everything and if_revision is not None:
-        raise click.UsageError("--if-revision is about one route; --all asks for none")
     path = "/api/v1/rollback" if everything else f"{_path(route or _only_route(talk))}/rollback"
     body = {"reason": reason, **({"in_flight": "cut"} if cut else {}), **({"force": True} if force else {})}
     answer = _change(talk, "POST", path, body, dry_run, if_revision)

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
                    "(exit 1 if any of it fails).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(file: str, with_probe: bool, as_json: bool) -> None:
-    """Check the configuration: every problem with its line and column, or a summary. Changes nothing."""
+    """Check the configuration: every problem with its line and column, or a summary. Changes nothing.
+
+    \b
+    Examples:
+      turnout check
+      turnout check -c turnout.yaml --probe
+    """
     from proxy.settings import load_file  # pydantic, only when it is needed
 
     try:

@@ -52,7 +52,8 @@ def events(talk: Talk, follow: bool, after: int | None, limit: int, route: str |
         return
     if not talk.as_json:
         click.echo(_line(tuple(head.upper() for head in _HEADS)))
-    last_id = page["events"][-1]["id"] if page["more"] else page["last_id"]
+    more_to_come = after is not None and page["more"]
+    last_id = page["events"][-1]["id"] if more_to_come else page["last_id"]
     try:
         for event in page["events"]:
             _print(talk, event)
@@ -70,10 +71,8 @@ def render(events: list[Json]) -> str:
 def _page(talk: Talk, after: int | None, limit: int, route: str | None) -> Json:
     """The events after an id, or the newest ones."""
     only = f"&route={quote(route, safe='')}" if route else ""
-    if after is None:
-        newest = talk.api.get("/api/v1/events?limit=1")["last_id"]
-        after = max(0, newest - limit)
-    page: Json = talk.api.get(f"/api/v1/events?after={after}&limit={limit}{only}")
+    which = "newest=true" if after is None else f"after={after}"
+    page: Json = talk.api.get(f"/api/v1/events?{which}&limit={limit}{only}")
     return page
 
 

@@ -58,8 +58,8 @@ def _pair(header: str) -> tuple[str, str]:
 def _explained(answer: Json) -> Iterator[str]:
     yield from (f"{number}. {step}" for number, step in enumerate(answer["why"], 1))
     if answer["route"] is None:
-        yield "→ no route takes it: it is answered with 404"
-    elif answer["version"] is not None:
+        return  # the last step says so
+    if answer["version"] is not None:
         yield f"→ route {answer['route']}, version {answer['version']} (revision {answer['revision']})"
     else:
         odds = " · ".join(f"{odds['version']} {100 * odds['share']:.4g} %" for odds in answer["versions"])

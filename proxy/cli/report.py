@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.cli.client import printable
 from proxy.cli.talk import Talk, warn
-from proxy.cli.text import duration
+from proxy.cli.text import countdown
 
 Json = dict[str, Any]
 
@@ -18,15 +18,15 @@ def report(talk: Talk, answer: Json, *, dry_run: bool = False, back: str = "") -
     `back`: the command that takes it back, a template for `{route}`; empty for none.
     """
     talk.show(answer, "\n".join(_lines(answer, dry_run, back)))
-    applied = answer.get("applied") or {}
-    done, of = applied.get("workers", 0), applied.get("of", 0)
-    if done < of and not dry_run:
-        warn(f"warning: {done} of {of} workers have applied it; the others are being replaced (`turnout status`)")
+    applied = answer["applied"]
+    if applied and applied["workers"] < applied["of"]:
+        warn(f"warning: {applied['workers']} of {applied['of']} workers have applied it; the others are replaced "
+             "(`turnout status`)")
 
 
 def routes_of(answer: Json) -> list[Json]:
     """Return the routes that an answer is about."""
-    routes: list[Json] = answer.get("routes") or ([answer["route"]] if answer.get("route") else [])
+    routes: list[Json] = answer["routes"] if "routes" in answer else [answer["route"]]
     return routes
 
 
@@ -38,7 +38,7 @@ def _lines(answer: Json, dry_run: bool, back: str) -> Iterator[str]:
         yield from describe(route)
     if not dry_run:
         yield _applied(answer)
-    for note in answer.get("notes") or []:
+    for note in answer["notes"]:
         yield printable(f"note: {note}")
     if back and not dry_run:
         yield from (back.format(route=route["name"]) for route in routes if not route.get("pending"))
@@ -51,13 +51,13 @@ def describe(route: Json) -> Iterator[str]:
     copies = f"; copies of {shadow['percent']:g} % to {shadow['to']}" if shadow else ""
     yield printable(f"{route['name']}: {shares}{copies}")
     if pending := route.get("pending"):
-        left = duration(pending["seconds_left"])
+        left = countdown(pending["seconds_left"])
         yield f"  goes back by itself in {left} unless you say: turnout confirm {route['name']}"
 
 
 def _applied(answer: Json) -> str:
-    applied = answer.get("applied")
-    if not applied:
+    applied = answer["applied"]
+    if applied is None:
         return f"Revision {answer['revision']}: it was so already."
-    took = f" in {answer['took_ms']:.1f} ms" if "took_ms" in answer else ""
-    return f"Revision {answer['revision']}, applied by {applied['workers']} of {applied['of']} workers{took}."
+    took = f"in {answer['took_ms']:.1f} ms"
+    return f"Revision {answer['revision']}, applied by {applied['workers']} of {applied['of']} workers {took}."

@@ -37,7 +37,12 @@ def run(file: str | None, old: tuple[str, ...], new: tuple[str, ...], **plain: A
     """Start the proxy and stay in front until it is told to leave.
 
     SIGTERM or Ctrl-C drains: requests in flight are finished, then it leaves with exit code 0. A second one cuts them
-    and leaves with exit code 1.
+    and leaves with exit code 1. SIGHUP reads the file again, SIGUSR2 upgrades in place.
+
+    \b
+    Examples:
+      turnout run -c turnout.yaml
+      turnout run --old http://127.0.0.1:9001 --new http://127.0.0.1:9002 --weight 5
     """
     try:
         settings = _settings(file, old, new, {key: plain[key] for key in _PLAIN_KEYS if plain[key] not in (None, ())})

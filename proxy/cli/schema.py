@@ -14,6 +14,10 @@ def schema(as_json: bool) -> None:
 
     Save it beside the file and let the file begin with
     `# yaml-language-server: $schema=turnout.schema.json`: editors then complete, explain and check keys.
+
+    \b
+    Example:
+      turnout schema > turnout.schema.json
     """
     from proxy.settings.schema import json_schema  # pydantic, only when it is needed
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from proxy.cli.client import Unreachable, printable
+from proxy.cli.screen import Screen
 from proxy.cli.table import table
 from proxy.cli.talk import Talk, asks
-from proxy.cli.text import duration, latency
+from proxy.cli.text import countdown, duration, latency, moment
 
 Json = dict[str, Any]
 _EVERY_S = 1.0
@@ -26,23 +31,65 @@ def status(talk: Talk, watch: bool) -> None:
       turnout status
       turnout status -w
     """
-    while True:
-        view = talk.api.get("/api/v1/status")
-        talk.show(view, render(view))
-        if not watch:
-            return
-        time.sleep(_EVERY_S)
+    if watch:
+        _watch(talk)
+        return
+    view = talk.api.get("/api/v1/status")
+    talk.show(view, "" if talk.as_json else render(view, time.time()))
 
 
-def render(view: Json) -> str:
-    """Return the status as text: a headline, a table of routes and versions, a table of workers."""
+def _watch(talk: Talk) -> None:
+    """Show it again and again until Ctrl-C, also across restarts. Raises Unreachable if it is not there at first."""
+    view = talk.api.get("/api/v1/status")
+    pause = threading.Event()
+    trouble = ""
+    try:
+        with Screen(sys.stdout) as screen:
+            while True:
+                if talk.as_json:
+                    talk.show_line(view, "")
+                else:
+                    screen.draw(trouble + render(view, time.time()))
+                pause.wait(_EVERY_S)
+                try:
+                    view, trouble = talk.api.get("/api/v1/status"), ""
+                except Unreachable as error:
+                    trouble = f"turnout: {error}; this is what was:\n\n"
+    except KeyboardInterrupt:
+        return
+
+
+def render(view: Json, now: float) -> str:
+    """Return the status as text: a headline, what an operator should know, routes and versions, workers.
+
+    `now`: seconds since the epoch.
+    """
     state = "ready" if view["ready"] else "NOT READY"
     headline = (
         f"Turnout {view['turnout']} · {state} · revision {view['revision']} · up {duration(view['uptime_s'])} · "
         f"{view['connections']:,} connections on {', '.join(view['listen'])}"
     )
+    news = [*_news(view), *(line for route in view["routes"] for line in _route_news(route, now))]
     parts = [headline, *(f"  {reason}" for reason in view["reasons"]), "", _routes(view["routes"]), ""]
-    return "\n".join([*parts, _workers(view["workers"])])
+    return printable("\n".join([*parts, *news, *([""] if news else []), _workers(view["workers"])]), keep="\n")
+
+
+def _news(view: Json) -> Iterator[str]:
+    reload = view.get("reload") or {}
+    if not reload.get("ok", True):
+        yield f"{reload['file']} could not be loaded at {moment(reload['at'])}: `turnout reload` says why"
+
+
+def _route_news(route: Json, now: float) -> Iterator[str]:
+    """What waits to be confirmed, and the last change."""
+    name = route["name"]
+    if pending := route.get("pending"):
+        yield f"{name}: goes back by itself in {countdown(pending['seconds_left'])}, unless: turnout confirm {name}"
+    if shadow := route.get("shadow"):
+        yield f"{name}: copies of {shadow['percent']:g} % go to {shadow['to']}"
+    if last := route.get("last_change"):
+        reason = f": {last['reason']}" if last["reason"] else ""
+        yield f"{name}: {last['verb']} by {last['author']} {duration(max(0.0, now - last['at']))} ago{reason}"
 
 
 def _routes(routes: list[Json]) -> str:

@@ -16,6 +16,13 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def countdown(seconds: float) -> str:
+    """Return the time that is left to the second: `9:05`, `1:02:03`; what is begun counts whole, so 0 is the end."""
+    whole = -int(-seconds // 1)
+    minutes, hours = whole // 60 % 60, whole // 3600
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
 def latency(seconds: float | None) -> str:
     """Return a short time in milliseconds or seconds; `-` where nothing was measured."""
     if seconds is None:

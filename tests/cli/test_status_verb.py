@@ -61,7 +61,7 @@ def answering(status: int, body: str) -> Iterator[str]:
 
 
 def test_the_status_is_readable_at_a_glance() -> None:
-    lines = render(VIEW).splitlines()
+    lines = render(VIEW, 0.0).splitlines()
     assert lines[0] == "Turnout 9.9 · NOT READY · revision 84 · up 2 h · 1,234 connections on 127.0.0.1:8080"
     assert lines[1] == "  worker 1 is starting"
     rows = [line.split() for line in lines[2:] if line]
