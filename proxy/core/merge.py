@@ -1,0 +1,128 @@
+"""Where the file and the operators' changes meet: at start, and whenever the file changes.
+
+The rule (one for both): a route keeps the course it was given at run time for as long as the file says of it what it
+said then. Once the file's own course is another, the file wins, and the step has a move that says so. The order in
+which versions are written does not count as a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from proxy.core import changes
+from proxy.core.changes import Move, Step
+from proxy.core.course import same_course
+from proxy.core.route import Route
+from proxy.core.state import Course, RouteState, State
+
+
+def initial(routes: Iterable[Route], versions: Collection[str], stored: State | None, now: float) -> Step:
+    """The state to start with: the file's routes, with what `stored` (the last journaled one) says of them.
+
+    What should have been confirmed before `now` (seconds since the epoch) is reverted, without asking whether the way
+    back is open: at a start, nobody knows yet who is there. Revision 1 without a stored state; the stored one when
+    nothing is different; one more otherwise.
+    """
+    routes = tuple(routes)
+    if stored is None:
+        return Step(State(1, {route.name: _start(route, 1, 0) for route in routes}))
+    step = _merge(routes, versions, stored, {})
+    by_name = {route.name: route for route in routes}
+    moves, held = list(step.moves), dict(step.state.routes)
+    for name in changes.due(step.state, now):
+        reverted = changes.revert(State(stored.revision, held), by_name[name])
+        held, moves = dict(reverted.state.routes), [*moves, *reverted.moves]
+    if held == stored.routes:
+        return Step(stored)
+    return Step(State(stored.revision + 1, held), tuple(moves))
+
+
+def merged(
+    routes: Iterable[Route], versions: Collection[str], state: State, known: Mapping[str, Route]
+) -> Step:
+    """The state after a reload: always at the next revision, since more than courses may have changed.
+
+    `known`: the routes before, by name; one that is different in anything counts as changed. `versions`: the names of
+    all there are now.
+    """
+    return _merge(tuple(routes), versions, state, known)
+
+
+def steered(routes: Iterable[Route], state: State) -> tuple[Route, ...]:
+    """The file's routes with the courses and generations that hold: what a snapshot is made of.
+
+    A route that is as in the file is the same object.
+    """
+    return tuple(_steer(route, state.routes[route.name]) for route in routes)
+
+
+def _steer(route: Route, held: RouteState) -> Route:
+    course = held.course
+    if route.split == course.split and route.shadow == course.shadow and route.generation == held.generation:
+        return route
+    return replace(route, split=course.split, shadow=course.shadow, generation=held.generation)
+
+
+def _merge(routes: tuple[Route, ...], versions: Collection[str], state: State, known: Mapping[str, Route]) -> Step:
+    revision = state.revision + 1
+    held: dict[str, RouteState] = {}
+    moves: list[Move] = []
+    for route in routes:
+        old = state.routes.get(route.name)
+        if old is None:
+            held[route.name] = _start(route, revision, revision)
+            moves.append(Move("reload", route.name, None, held[route.name].course, "the file has this route now"))
+            continue
+        by_hand = not same_course(old.course, old.written)
+        new, move = _merge_route(route, _fitting(old, versions), by_hand, revision)
+        if move is None and not same_course(new.course, old.course):
+            move = Move("shadow", route.name, old.course, new.course, "the version that got the copies is gone")
+        if move is not None or known.get(route.name, route) != route:
+            new = replace(new, revision=revision)
+        held[route.name] = new
+        moves += [] if move is None else [move]
+    moves += [Move("reload", name, old.course, None, "the file has this route no more")
+              for name, old in state.routes.items() if name not in held]
+    return Step(State(revision, held), tuple(moves))
+
+
+def _merge_route(route: Route, old: RouteState, by_hand: bool, revision: int) -> tuple[RouteState, Move | None]:
+    """The rule above, for a route that is in both; `by_hand`: its course was set at run time."""
+    file = Course(route.split, route.shadow)
+    if same_course(old.written, file):
+        course = file if same_course(old.course, file) else old.course
+        return replace(old, written=file, course=course), None
+    if same_course(old.course, file):        # the file has caught up with the operators, and so confirms them
+        before = old.before if _undoable(old.before, file) else None
+        return replace(old, written=file, course=file, before=before, pending=None), None
+    before = old.course if _undoable(old.course, file) else None
+    new = RouteState(file, file, revision, old.generation, before)
+    if by_hand:
+        return new, Move("file-wins", route.name, old.course, file, "the file's own course for this route has changed")
+    return new, Move("reload", route.name, old.course, file, "the file says so")
+
+
+def _start(route: Route, revision: int, generation: int) -> RouteState:
+    """A route's first state. A later route of an earlier one's name begins above any generation that one ever had, or
+    its session cookies would be valid again; revisions grow at least as fast as generations.
+    """
+    course = Course(route.split, route.shadow)
+    return RouteState(course, course, revision, generation)
+
+
+def _undoable(course: Course | None, file: Course) -> bool:
+    """Whether a course from before is one that the route could still take."""
+    return course is not None and dict(course.split).keys() == dict(file.split).keys()
+
+
+def _fitting(held: RouteState, versions: Collection[str]) -> RouteState:
+    """The state without shadows to versions that are gone. Only run time can have left them: the file is checked."""
+    def fit(course: Course) -> Course:
+        gone = course.shadow is not None and course.shadow.to not in versions
+        return replace(course, shadow=None) if gone else course
+
+    return replace(
+        held, course=fit(held.course), before=held.before and fit(held.before),
+        pending=held.pending and replace(held.pending, back_to=fit(held.pending.back_to)),
+    )
