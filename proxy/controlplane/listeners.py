@@ -1,8 +1,9 @@
-"""The listening sockets: opened by the supervisor before any worker, open until it leaves.
+"""The listening sockets: opened by the supervisor before any worker or taken over from a predecessor.
 
 Invariant: a socket is never closed while connections may wait on it and a worker may still come (a closed SO_REUSEPORT
-socket resets its queue). Each worker has its own socket per TCP address, so the kernel spreads the connections and no
-two workers wake up for one; a Unix socket is shared, because the kernel spreads nothing there.
+socket resets its queue). So every socket of an address belongs to some worker, also when there are more sockets than
+workers. Each worker has its own socket per TCP address, so the kernel spreads the connections and no two workers wake
+up for one; a Unix socket is shared, because the kernel spreads nothing there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,37 +24,44 @@ BACKLOG = 4096
 """Connections that may wait on one socket: half a second of a busy worker, so that a restart loses none."""
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
+Bound = tuple[str, socket.socket]
+"""An address as it was bound (`Listen.address`), and one socket that listens there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One address and its sockets: one per worker, or a single one that all share. Port 0 is resolved in `listen`.
+    """One address and its sockets. Port 0 is resolved in `listen`.
 
     `file`: device and inode of a Unix socket's file. The kernel keeps an inode as long as a socket is bound to it, so
-    they tell our file from a successor's in the same place.
+    they tell our file from a successor's in the same place. `inherited`: others may listen on it still.
     """
 
     listen: Listen
     sockets: tuple[socket.socket, ...]
     file: tuple[int, int] | None = None
+    inherited: bool = False
 
-    def socket_of(self, worker: int) -> socket.socket:
-        """Return the socket that the worker with this index accepts from."""
-        return self.sockets[worker % len(self.sockets)]
+    def sockets_of(self, worker: int, workers: int) -> tuple[socket.socket, ...]:
+        """Return the sockets that this one of so many workers accepts from; together they have all of them."""
+        if self.listen.unix_path is not None:
+            return self.sockets
+        return self.sockets[worker::workers] or (self.sockets[worker % len(self.sockets)],)
 
-    def close(self) -> None:
-        """Close every socket, and remove the file of a Unix socket if it is still ours."""
+    def close(self, *, keep_file: bool = False) -> None:
+        """Close every socket, and remove the file of a Unix socket if it is still ours, unless it is to be kept."""
         path = self.listen.unix_path
-        if path is not None and self.sockets[0].fileno() >= 0 and _file_at(path) == self.file:
+        if path is not None and not keep_file and self.sockets[0].fileno() >= 0 and _file_at(path) == self.file:
             Path(path).unlink(missing_ok=True)
         for sock in self.sockets:
             sock.close()
 
 
 class Listeners:
-    """Every listening socket of this supervisor."""
+    """Every listening socket of this supervisor, for `workers` processes."""
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
+    def __init__(self, listeners: Sequence[Listener], workers: int) -> None:
         self._listeners = tuple(listeners)
+        self._workers = workers
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -62,46 +70,118 @@ class Listeners:
 
     def sockets_of(self, worker: int) -> list[socket.socket]:
         """Return the sockets of one worker, in the order of the configuration."""
-        return [listener.socket_of(worker) for listener in self._listeners]
+        return [sock for _, sock in self.bound_of(worker)]
 
-    def close(self) -> None:
-        """Accept nothing more: once the workers have closed theirs, a new connection is refused."""
+    def bound_of(self, worker: int) -> list[Bound]:
+        """The same with their addresses."""
+        return [
+            (listener.listen.address, sock)
+            for listener in self._listeners
+            for sock in listener.sockets_of(worker, self._workers)
+        ]
+
+    @property
+    def bound(self) -> list[Bound]:
+        """Every socket with its address: what a successor is handed."""
+        return [(listener.listen.address, sock) for listener in self._listeners for sock in listener.sockets]
+
+    def close(self, *, keep_files: bool = False) -> None:
+        """Accept nothing more: once the workers have closed theirs, a new connection is refused.
+
+        `keep_files`: somebody else has the sockets, too, so the files of Unix sockets stay.
+        """
         for listener in self._listeners:
-            listener.close()
+            listener.close(keep_file=keep_files)
 
 
-def open_listeners(listens: Sequence[Listen], workers: int) -> Listeners:
+def addresses_of(listens: Iterable[Listen]) -> frozenset[str]:
+    """Return the addresses that `open_listeners` would bind; those that do not resolve or have port 0 are left out."""
+    found: set[str] = set()
+    for listen in listens:
+        try:
+            found |= {place.address for _, place in _places(listen)}
+        except StartError:  # `open_listeners` will say it
+            continue
+    return frozenset(found)
+
+
+def open_listeners(
+    listens: Sequence[Listen], workers: int, inherited: Iterable[Bound] = ()
+) -> Listeners:
     """Bind and listen on every address, for `workers` processes.
 
-    Raises StartError, with nothing left open, when one of them cannot be had.
+    `inherited` sockets belong to this function from here on: those of a wanted address are used, and completed if the
+    workers are more; the others are closed. Raises StartError, with nothing left open, when an address cannot be had.
     """
+    heirlooms = _by_address(inherited)
     opened: list[Listener] = []
     try:
         for listen in listens:
-            opened += _open_unix(listen) if listen.unix_path is not None else _open_tcp(listen, workers)
+            opened += _open(listen, workers, heirlooms)
     except BaseException:
-        Listeners(opened).close()
+        for listener in opened:
+            listener.close(keep_file=listener.inherited)
         raise
-    return Listeners(opened)
+    finally:
+        for sockets in heirlooms.values():
+            for sock in sockets:
+                sock.close()
+    return Listeners(opened, workers)
 
 
-def _open_tcp(listen: Listen, workers: int) -> list[Listener]:
+def _by_address(inherited: Iterable[Bound]) -> dict[str, list[socket.socket]]:
+    """Sort the sockets; what came twice, from two workers that shared it, is closed once."""
+    found: dict[str, list[socket.socket]] = {}
+    known: set[int] = set()
+    for address, sock in inherited:
+        inode = os.fstat(sock.fileno()).st_ino
+        if inode in known:
+            sock.close()
+        else:
+            known.add(inode)
+            found.setdefault(address, []).append(sock)
+    return found
+
+
+def _open(listen: Listen, workers: int, heirlooms: dict[str, list[socket.socket]]) -> list[Listener]:
+    if listen.unix_path is None:
+        return _open_tcp(listen, workers, heirlooms)
+    sockets = heirlooms.pop(listen.address, [])
+    file = _file_at(listen.unix_path)
+    if sockets and file is not None:
+        return [Listener(listen, tuple(map(_listening, sockets)), file, inherited=True)]
+    for sock in sockets:  # its file is gone, so nobody can come by it
+        sock.close()
+    return _open_unix(listen)
+
+
+def _places(listen: Listen) -> list[tuple[int, Listen]]:
+    """Return the addresses that a host name stands for, each with its family. Raises StartError for none."""
+    if listen.unix_path is not None:
+        return [(socket.AF_UNIX, listen)]
     try:
         found = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
         )
     except OSError as error:
         raise StartError(f"cannot listen on {listen.address}: the name does not resolve ({error.strerror})") from error
+    places = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
+    return [(family, Listen(host, listen.port)) for family, host in places]
+
+
+def _open_tcp(listen: Listen, workers: int, heirlooms: dict[str, list[socket.socket]]) -> list[Listener]:
+    places = _places(listen)
     opened: list[Listener] = []
     absent: OSError | None = None
-    for family, host in dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found):
+    for family, place in places:
         port = listen.port or (opened[0].listen.port if opened else 0)
+        place = replace(place, port=port)
         try:
-            opened.append(_open_address(family, Listen(host, port), workers))
+            opened.append(_open_address(family, place, workers, heirlooms.pop(place.address, [])))
         except OSError as error:
             # A name such as `localhost` may resolve to a family that this host does not have.
-            if error.errno not in _ABSENT or len(found) == 1:
-                Listeners(opened).close()
+            if error.errno not in _ABSENT or len(places) == 1:
+                Listeners(opened, workers).close()
                 raise StartError(_explain(listen, error)) from error
             absent = error
     if absent is not None and not opened:
@@ -109,21 +189,32 @@ def _open_tcp(listen: Listen, workers: int) -> list[Listener]:
     return opened
 
 
-def _open_address(family: int, listen: Listen, workers: int) -> Listener:
+def _open_address(family: int, listen: Listen, workers: int, inherited: list[socket.socket]) -> Listener:
+    if inherited:
+        sockets = _completed(family, listen, workers, inherited)
+        return Listener(listen, tuple(map(_listening, sockets)), inherited=True)
     # SO_REUSEPORT would let a second Turnout of the same user share the port unnoticed: a bind without it finds out.
     with _bound(family, listen, share=False) as probe:
         listen = replace(listen, port=probe.getsockname()[1])
-        if workers == 1:
-            return Listener(listen, (_listening(probe.dup()),))
-    sockets: list[socket.socket] = []
-    try:
-        for _ in range(workers):
-            sockets.append(_bound(family, listen, share=True))
-            _listening(sockets[-1])
-    except BaseException:
-        Listener(listen, tuple(sockets)).close()
-        raise
-    return Listener(listen, tuple(sockets))
+        sockets = []
+        try:
+            for _ in range(workers):
+                sockets.append(_bound(family, listen, share=True))
+            return Listener(listen, tuple(map(_listening, sockets)))
+        except BaseException:
+            Listener(listen, tuple(sockets)).close()
+            raise
+
+
+def _completed(family: int, listen: Listen, workers: int, inherited: list[socket.socket]) -> list[socket.socket]:
+    """Return the inherited sockets and as many more as the workers need."""
+    sockets = list(inherited)
+    while len(sockets) < workers:
+        try:
+            sockets.append(_listening(_bound(family, listen, share=True)))
+        except OSError:  # workers share, then: fewer sockets are slower, none would be worse
+            break
+    return sockets
 
 
 def _bound(family: int, listen: Listen, *, share: bool) -> socket.socket:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from proxy.clock import Clock
 from proxy.controlplane.lifecycle import NEXT, Event, State
+from proxy.controlplane.listeners import Bound
 from proxy.ipc.channel import Channel, framed, open_channel
-from proxy.ipc.messages import Applied, Drain, Drained, Message, Quiet, Stats
+from proxy.ipc.messages import Applied, Drain, Drained, Message, Quiet, Ready, Stats
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "proxy.dataplane")
 """How a worker is started; the descriptors follow as options. -P: the current folder must not shadow a module."""
@@ -40,18 +41,22 @@ class WorkerProcess:
         clock: Clock,
         on_stats: Callable[[int, Stats], None],
         on_change: Callable[[], None],
+        first_words: Callable[[], bytes],
     ) -> None:
         self.index = index
         self.life = life
         self.state = State.STARTING
         self.revision = 0
         self.cut = 0
+        self.has_asked = False
+        """Whether it is ready for its first snapshot, and has been sent it."""
         self.quiet = False
         """Whether it has said that it begins no request any more."""
         self.killed_because: str | None = None
         self._clock = clock
         self._on_stats = on_stats
         self._on_change = on_change
+        self._first_words = first_words
         self.started_at = self.heard_at = clock()
         self._waiting: list[tuple[int, asyncio.Future[bool]]] = []
         self._process: asyncio.subprocess.Process | None = None
@@ -64,10 +69,9 @@ class WorkerProcess:
         """The process id; 0 before the process was started."""
         return self._process.pid if self._process is not None else 0
 
-    async def start(self, command: Sequence[str], workers: int, sockets: Sequence[socket.socket]) -> None:
+    async def start(self, command: Sequence[str], workers: int, sockets: Sequence[Bound]) -> None:
         """Start the process and open the channel to it. Raises OSError when the system cannot."""
         ours, theirs = socket.socketpair()
-        listening = [str(sock.fileno()) for sock in sockets]
         try:
             with theirs:
                 self._process = await asyncio.create_subprocess_exec(
@@ -75,9 +79,10 @@ class WorkerProcess:
                     *("--channel", str(theirs.fileno())),
                     *("--index", str(self.index)),
                     *("--workers", str(workers)),
-                    *(part for fd in listening for part in ("--listen", fd)),
+                    *("--supervisor", str(os.getpid())),
+                    *(part for address, sock in sockets for part in ("--listen", f"{sock.fileno()}={address}")),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno(), *map(int, listening)],
+                    pass_fds=[theirs.fileno(), *(sock.fileno() for _, sock in sockets)],
                     env=_environment(),
                 )
             self._channel = await open_channel(ours, self._on_message, self._on_closed)
@@ -158,6 +163,9 @@ class WorkerProcess:
     def _on_message(self, message: Message) -> None:
         self.heard_at = self._clock()
         match message:
+            case Ready():
+                self.has_asked = True
+                self.apply(self._first_words())
             case Stats():
                 self._on_stats(self.life, message)
             case Applied(revision):
@@ -178,6 +186,8 @@ class WorkerProcess:
         self._channel_closed.set()
         if self._channel is not None and self._channel.reason is not None:
             self.kill(self._channel.reason)
+        elif self.state is not State.DRAINING:
+            asyncio.get_running_loop().call_later(_LAST_WORDS_S, self.kill, "it closed its channel")
 
 
 def _environment() -> dict[str, str]:

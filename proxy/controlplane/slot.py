@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ import structlog
 
 from proxy.clock import Clock
 from proxy.controlplane.lifecycle import Backoff, State
+from proxy.controlplane.listeners import Bound
 from proxy.controlplane.process import WorkerProcess
 from proxy.ipc.messages import Stats
 
@@ -46,7 +46,7 @@ class Crew:
 class Slot:
     """One of N places for a worker; `run` is its task."""
 
-    def __init__(self, index: int, sockets: Sequence[socket.socket], crew: Crew) -> None:
+    def __init__(self, index: int, sockets: Sequence[Bound], crew: Crew) -> None:
         self.index = index
         self.restarts = 0
         self.early_deaths = 0
@@ -91,7 +91,8 @@ class Slot:
 
     async def _live_once(self) -> None:
         crew = self._crew
-        process = WorkerProcess(self.index, next(crew.lives), crew.clock, crew.on_stats, crew.on_change)
+        process = WorkerProcess(self.index, next(crew.lives), crew.clock, crew.on_stats, crew.on_change,
+                                crew.first_words)
         try:
             await process.start(crew.command, crew.workers, self._sockets)
         except OSError as error:
@@ -100,7 +101,6 @@ class Slot:
             crew.on_change()
             return
         self.process = process
-        process.apply(crew.first_words())
         if self._stopping.is_set():
             process.drain(0.0)
         try:

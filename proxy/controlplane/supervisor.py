@@ -21,6 +21,7 @@ from proxy.controlplane.lifecycle import State
 from proxy.controlplane.listeners import Listeners
 from proxy.controlplane.process import WORKER_COMMAND
 from proxy.controlplane.slot import Crew, Slot
+from proxy.controlplane.succession import Predecessor, Succession
 from proxy.core.snapshot import Snapshot
 from proxy.ipc.channel import framed
 from proxy.ipc.messages import Apply, Stats
@@ -38,6 +39,7 @@ class Patience:
     start_s: float = 30.0     # process started → first snapshot applied; a loaded host takes seconds
     ack_s: float = 1.0        # snapshot sent → acknowledged; a worker needs milliseconds
     silence_s: float = 10.0   # between two messages; a worker reports several times a second
+    quiet_s: float = 2.0      # a predecessor's workers told to leave → none begins a request; they need 1 s
     grace_s: float = 2.0      # after the drain deadline, for the worker to cut, report and leave
     early_deaths: int = 3     # in a row in one slot before anything served: then starting has failed
 
@@ -84,6 +86,8 @@ class Supervisor:
         self._started_at = clock()
         self._outcome: asyncio.Future[None] | None = None
         self._stopping = False
+        self._keep_files = False
+        self._succession = Succession(patience.quiet_s)
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
         crew = Crew(
@@ -91,7 +95,7 @@ class Supervisor:
             lambda: framed(Apply(self.snapshot)), self._on_stats, self.fold.forget, self._on_change,
             lambda verb, facts: self.on_event(verb, facts),
         )
-        self.slots = tuple(Slot(index, listeners.sockets_of(index), crew) for index in range(workers))
+        self.slots = tuple(Slot(index, listeners.bound_of(index), crew) for index in range(workers))
 
     @property
     def uptime_s(self) -> float:
@@ -137,13 +141,32 @@ class Supervisor:
         return reasons
 
     async def start(self) -> None:
-        """Start the workers and wait until every one serves. Raises StartError when they cannot; `stop` is due then."""
+        """Start the workers and wait until every one serves; then those of a predecessor are told to leave.
+
+        Raises StartError when they cannot; `stop` is due then, and a predecessor's workers serve on.
+        """
         self._outcome = asyncio.get_running_loop().create_future()
         self._tasks = [asyncio.create_task(slot.run(), name=f"worker-{slot.index}") for slot in self.slots]
         for task in self._tasks:
             task.add_done_callback(_report_failure)
         self._watch = asyncio.create_task(self._watch_workers(), name="worker-watch")
-        await self._outcome
+        try:
+            await self._outcome
+        except StartError:
+            self._keep_files = self._succession.forget()  # they serve on, and so by these files
+            raise
+        self._succession.send_home(self.snapshot.policy.timeouts.drain)
+
+    def let_go(self) -> None:
+        """Leave sockets and predecessors to somebody else: `stop` ends nothing but our own workers."""
+        self._succession.forget()
+        self._keep_files = True
+
+    def follow(self, predecessor: Predecessor) -> None:
+        """Let no change be answered before this predecessor's workers have become quiet, and leave after them."""
+        self._succession.add(predecessor)
+        if self._served:
+            self._succession.send_home(self.snapshot.policy.timeouts.drain)
 
     async def apply(self, snapshot: Snapshot, cut: Collection[tuple[str, str]] = ()) -> Change:
         """Bring the snapshot to every worker; returns when no worker serves by an older one.
@@ -157,7 +180,8 @@ class Supervisor:
         began = self._clock()
         message = framed(Apply(snapshot, tuple(cut)))  # once for all: a large snapshot takes milliseconds
         self.snapshot = snapshot
-        processes = [slot.process for slot in self.slots if slot.process is not None]
+        # One that has not asked for its first snapshot yet will get this one, and serves nobody until then.
+        processes = [slot.process for slot in self.slots if slot.process is not None and slot.process.has_asked]
         for process in processes:
             process.apply(message)
         acknowledged = await asyncio.gather(
@@ -167,6 +191,7 @@ class Supervisor:
         for process in late:
             process.kill(f"it did not apply revision {snapshot.revision} in time")
         await asyncio.gather(*(process.gone() for process in late))
+        await self._succession.outlive(cut)
         return Change(
             revision=snapshot.revision,
             workers=sum(acknowledged),
@@ -181,10 +206,14 @@ class Supervisor:
         The supervisor's sockets are closed first and the workers close theirs when they are told to drain: from then on
         new connections are refused, instead of waiting for nobody.
         """
+        began = self._clock()
         self._stopping = True
+        if self._outcome is None:  # nobody serves in the predecessors' place
+            self._keep_files = self._succession.forget()
+        self._succession.send_home(within_s)
         if self._watch is not None:
             self._watch.cancel()
-        self.listeners.close()
+        self.listeners.close(keep_files=self._keep_files)
         for slot in self.slots:
             slot.stop(within_s)
         killed = 0
@@ -192,6 +221,7 @@ class Supervisor:
             _, left = await asyncio.wait(self._tasks, timeout=within_s + self._patience.grace_s)
             killed = self.cut("it did not leave in time") if left else 0
             await asyncio.wait(self._tasks)
+        await self._succession.end(max(0.0, within_s - (self._clock() - began)))
         return Stopped(cut=sum(slot.cut for slot in self.slots), killed=killed)
 
     def cut(self, reason: str) -> int:
@@ -199,6 +229,7 @@ class Supervisor:
         living = [slot for slot in self.slots if slot.process is not None]
         for slot in living:
             slot.kill(reason)
+        self._succession.kill(reason)
         return len(living)
 
     def _on_stats(self, life: int, stats: Stats) -> None:

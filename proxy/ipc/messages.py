@@ -26,6 +26,13 @@ class Apply(msgspec.Struct, frozen=True, tag="apply"):
     cut: tuple[tuple[str, str], ...] = ()
 
 
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Worker → supervisor: the first message; it is answered with the snapshot that is in force by then.
+
+    A worker that starts while a change is made so never serves by the snapshot before, and no change waits for it.
+    """
+
+
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
     """Supervisor → worker: accept nothing new, finish what is in flight within `within_s` seconds, then leave."""
 
@@ -61,7 +68,7 @@ class Drained(msgspec.Struct, frozen=True, tag="drained"):
     cut: int
 
 
-Message = Apply | Drain | Applied | Stats | Quiet | Drained
+Message = Apply | Ready | Drain | Applied | Stats | Quiet | Drained
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

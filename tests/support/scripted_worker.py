@@ -23,7 +23,7 @@ from array import array
 from collections.abc import Iterator
 
 from proxy.ipc.frames import Frames, frame
-from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Quiet, Stats, decode, encode
+from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Quiet, Ready, Stats, decode, encode
 
 
 def command(script: str) -> tuple[str, ...]:
@@ -38,7 +38,8 @@ def main() -> int:
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--index", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
-    parser.add_argument("--listen", type=int, action="append", default=[])
+    parser.add_argument("--supervisor", type=int, required=True)
+    parser.add_argument("--listen", action="append", default=[])
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -54,6 +55,7 @@ def main() -> int:
 def obey(sock: socket.socket, script: str) -> int:
     """Answer the supervisor until it says leave, or is gone."""
     applied = 0
+    say(sock, Ready())
     for message in messages(sock):
         match message:
             case Apply(snapshot, cut) if script != "mute" and (script != "deaf-after-first" or not applied):
