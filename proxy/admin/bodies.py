@@ -36,14 +36,14 @@ class Body(BaseModel):
         return []
 
 
-class WithReason(Body):
-    """A body that can say why."""
+class ReasonBody(Body):
+    """Why something is changed."""
 
     reason: Annotated[str, fields.REASON] = Field(
         default="", description="Why, for the event of the change.", examples=["error rate of new is 4 %"])
 
 
-class SplitBody(WithReason):
+class SplitBody(ReasonBody):
     """New weights for a route."""
 
     split: dict[Annotated[str, fields.NAME], Annotated[float, fields.WEIGHT]] = Field(
@@ -66,7 +66,7 @@ class SplitBody(WithReason):
         return []
 
 
-class RollbackBody(WithReason):
+class RollbackBody(ReasonBody):
     """How to go home."""
 
     in_flight: Literal["finish", "cut"] = Field(
@@ -74,7 +74,7 @@ class RollbackBody(WithReason):
     force: bool = Field(default=False, description="Also to a baseline that is known to be down.")
 
 
-class ShadowBody(WithReason):
+class ShadowBody(ReasonBody):
     """What changes about a route's shadow; what is left out stays."""
 
     to: Annotated[str | None, fields.NAME_OR_NULL] = Field(

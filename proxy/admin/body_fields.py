@@ -31,7 +31,7 @@ _DURATION = r"(?=.)" + "".join(rf"(?:{_DECIMAL}{unit})?" for unit in ("d", "h", 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"
 _FIELD_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"                         # RFC 9110 §5.6.2
 _FIELD_VALUE = r"(?:[!-~\xa0-\xff](?:[ -~\t\xa0-\xff]*[!-~\xa0-\xff])?)?"  # RFC 9110 §5.5
-_TARGET = r"/[!\"$-~]*"                                                    # RFC 9112 §3.2.1, and what workers let through
+_TARGET = r"/[!\"$-~]*"                                                    # what workers let through: no `#`
 
 Json = dict[str, Any]
 
@@ -81,7 +81,7 @@ def _weight(value: Any) -> float:
 
 
 def _percent(value: Any) -> float:
-    if isinstance(value, float) and 0 <= value <= 100:  # noqa: PLR2004 that is what a percentage is
+    if isinstance(value, float) and 0 <= value <= 100:
         return abs(value)
     return units.parse_percent(value)
 

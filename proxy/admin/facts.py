@@ -1,0 +1,49 @@
+"""What /metrics is told of the supervisor, the journal and the settings: telemetry knows none of them."""
+
+from __future__ import annotations
+
+import os
+
+from proxy import __version__
+from proxy.admin.control import Control
+from proxy.admin.failures import Failures
+from proxy.controlplane.slot import Slot
+from proxy.core.snapshot import Snapshot
+from proxy.core.split import shares
+from proxy.telemetry.exposition import Facts, Share, WorkerFacts
+
+
+def facts_of(control: Control, failures: Failures, started_at: float) -> Facts:
+    """The facts of this moment; `started_at` stays the same, so that no clock makes it flutter."""
+    supervisor, commands = control.supervisor, control.commands
+    snapshot, state = supervisor.snapshot, commands.state
+    return Facts(
+        version=__version__,
+        revision=state.revision,
+        started_at=started_at,
+        supervisor_pid=os.getpid(),
+        shares=_shares(snapshot),
+        servers=tuple((version.name, server.address) for version in snapshot.versions for server in version.servers),
+        workers=tuple(map(_worker, supervisor.slots)),
+        buckets=commands.settings.buckets,
+        connections_limit=snapshot.policy.limits.connections,
+        last_reload_ok=commands.last_reload_ok,
+        last_reload_at=commands.last_reload_at,
+        pending={name: route.pending.until for name, route in state.routes.items() if route.pending is not None},
+        login_failures=failures.total,
+    )
+
+
+def _shares(snapshot: Snapshot) -> tuple[Share, ...]:
+    return tuple(
+        Share(route.name, version, share, weight, version == route.baseline)
+        for route in snapshot.routes
+        for (version, weight), share in zip(
+            route.split, shares([weight for _, weight in route.split]), strict=True)
+    )
+
+
+def _worker(slot: Slot) -> WorkerFacts:
+    process = slot.process
+    return WorkerFacts(slot.index, process.pid if process else None, slot.state.value, slot.restarts,
+                       process.life if process else 0)

@@ -1,0 +1,101 @@
+"""What the API shows of the supervisor as a whole: readiness, status, workers. The shapes are in `shapes`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from proxy import __version__
+from proxy.admin import shapes
+from proxy.admin.control import Control
+from proxy.admin.route_views import event_view, route_view
+from proxy.controlplane.events import Event
+from proxy.controlplane.slot import Slot
+from proxy.controlplane.supervisor import Supervisor
+from proxy.telemetry import counters as metric
+from proxy.telemetry.fold import Fold
+
+_Pair = tuple[str, str]
+
+
+def readiness(supervisor: Supervisor) -> shapes.Ready:
+    """Whether connections are answered, and what is missing from full strength."""
+    return {"ready": supervisor.ready, "reasons": supervisor.shortcomings()}
+
+
+def status(control: Control, last_changes: Mapping[str, Event]) -> shapes.Status:
+    """Everything an operator asks first: what goes where, how it fares, who does the work."""
+    supervisor, commands = control.supervisor, control.commands
+    snapshot, fold = supervisor.snapshot, supervisor.fold
+    ready = readiness(supervisor)
+    return {
+        "turnout": __version__,
+        "pid": os.getpid(),
+        "revision": commands.state.revision,
+        "uptime_s": round(supervisor.uptime_s, 3),
+        "ready": ready["ready"],
+        "reasons": ready["reasons"],
+        "listen": list(supervisor.listeners.addresses),
+        "versions": {
+            version.name: {"servers": [server.address for server in version.servers]} for version in snapshot.versions
+        },
+        "routes": _routes(control, last_changes),
+        "workers": [_worker(slot, fold) for slot in supervisor.slots],
+        "restarts": supervisor.restarts,
+        "connections": int(fold.gauges(metric.CONNECTIONS).get((), 0)),
+        "reload": {"file": commands.settings.file, "ok": commands.last_reload_ok, "at": commands.last_reload_at},
+    }
+
+
+def _routes(control: Control, last_changes: Mapping[str, Event]) -> list[shapes.StatusRoute]:
+    snapshot, state = control.supervisor.snapshot, control.commands.state
+    totals, now = _Totals(control.supervisor.fold), control.wall()
+    views: list[shapes.StatusRoute] = []
+    for route in snapshot.routes:
+        last = last_changes.get(route.name)
+        views.append({
+            **route_view(route, state.routes[route.name], now),
+            "totals": {version: totals.of(route.name, version) for version, _ in route.split},
+            "last_change": None if last is None else event_view(last),
+        })
+    return views
+
+
+class _Totals:
+    """The counts of every version of every route, sorted once: a thousand routes have ten thousand series."""
+
+    def __init__(self, fold: Fold) -> None:
+        self._codes: dict[_Pair, dict[str, int]] = {}
+        for labels, count in fold.counters(metric.REQUESTS).items():
+            self._codes.setdefault((labels[0], labels[1]), {})[labels[2]] = int(count)
+        self._retries = fold.counters(metric.RETRIES)
+        self._in_flight = fold.gauges(metric.INFLIGHT)
+        self._durations = fold.histograms(metric.DURATION)
+
+    def of(self, route: str, version: str) -> shapes.Totals:
+        """The counts of one version of one route."""
+        key = (route, version)
+        codes, durations = self._codes.get(key, {}), self._durations.get(key)
+        return {
+            "requests": sum(codes.values()),
+            "codes": dict(sorted(codes.items())),
+            "retries": int(self._retries.get(key, 0)),
+            "in_flight": int(self._in_flight.get(key, 0)),
+            "p50_s": durations.quantile(0.5) if durations else None,
+            "p99_s": durations.quantile(0.99) if durations else None,
+        }
+
+
+def _worker(slot: Slot, fold: Fold) -> shapes.WorkerShape:
+    process = slot.process
+    life = process.life if process else 0
+    return {
+        "index": slot.index,
+        "pid": process.pid if process else None,
+        "state": slot.state.value,
+        "restarts": slot.restarts,
+        "last_end": slot.last_end,
+        "revision": process.revision if process else None,
+        "connections": int(fold.gauge(life, metric.CONNECTIONS) or 0),
+        "event_loop_lag_s": fold.gauge(life, metric.LAG) or 0.0,
+    }
