@@ -12,6 +12,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
+from proxy.dataplane.accesslog import no_request
 from proxy.dataplane.exchange import Exchange
 from proxy.dataplane.reading import AHEAD_OF_TURN, NOT_CONNECTED, SERVER_FULL
 from proxy.errors import BAD_REQUEST, REQUEST_TIMEOUT, RefusedError
@@ -284,7 +285,10 @@ class ClientConnection(asyncio.Protocol):
 
     def refuse(self, error: RefusedError, head: bytes = b"") -> None:
         """Answer a request that never became one, and leave: what follows cannot be trusted to be a request."""
-        self.worker.counters.refused(error.refusal.slug)
+        worker = self.worker
+        worker.counters.refused(error.refusal.slug)
+        if worker.log is not None:
+            worker.log.add(no_request(worker.log.stamp(worker.clock()), self.hop.peer, error.refusal))
         self.write(render(error.refusal, error.detail, accept=accept_of(head), keep_alive=False,
                           with_body=not head.startswith(b"HEAD ")))
         self.buffer = b""

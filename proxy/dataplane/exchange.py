@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.core.retry import Failure
+from proxy.dataplane.accesslog import Line, text_of
 from proxy.dataplane.outbox import SMALL
 from proxy.dataplane.presence import watch_half_closed
 from proxy.dataplane.reading import SERVER_FULL
@@ -27,7 +28,10 @@ from proxy.http1.request import END_OF_HEAD
 from proxy.http1.response import Response
 
 if TYPE_CHECKING:
+    from proxy.dataplane.accesslog import AccessLog
     from proxy.dataplane.servers import ServerConnection
+
+_PROTOCOLS = ("HTTP/1.0", "HTTP/1.1")
 
 INTERIM_ANSWERS = 32
 """1xx answers passed on per request; a server that sends more has lost its way."""
@@ -44,6 +48,8 @@ class Exchange(Sending):
     _part = b""
     """Of the answer's head, while it is not complete."""
     _interims = 0
+    _began_after: float | None = None
+    """Seconds until the answer began, where it did not come in one piece."""
 
     @property
     def answer_begun(self) -> bool:
@@ -106,6 +112,7 @@ class Exchange(Sending):
             self.fail(BAD_GATEWAY, f"the framing of the answer is broken: {error}")
             return
         if out:
+            self._backend.tally.sent += len(out)  # type: ignore[union-attr]
             client.write(out)
         if answer.done:
             if answer.rest:
@@ -132,7 +139,7 @@ class Exchange(Sending):
         if self._uploading or client.last_one or (length < 0 and not chunked):
             request.keep_alive = False  # only the end of the connection can end this, or must
         head = response_head(response, keep_alive=request.keep_alive, to_minor=request.minor, chunked=chunked,
-                             set_cookie=self._set_cookie)
+                             set_cookie=self._choice.set_cookie)  # type: ignore[union-attr]
         have = len(data) - end
         if have == length:
             whole = head + data[end:] if length else head
@@ -143,6 +150,7 @@ class Exchange(Sending):
             self._complete()
             return
         client.write(head)
+        self._began_after = client.worker.clock() - self._started
         self._answer = body_of(length, self._site.chunk_bounds, reframed=chunked)
         client.deadline = client.worker.now + self._site.timeouts.response_idle
         if have:
@@ -172,18 +180,47 @@ class Exchange(Sending):
         client, server, backend, pool = self.client, self._server, self._backend, self._pool
         if server is None or backend is None or pool is None:
             return
-        client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False, set_cookie=self._set_cookie))
-        backend.tally.done(101, client.worker.clock() - self._started)
+        client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False,
+                                   set_cookie=self._choice.set_cookie))  # type: ignore[union-attr]
+        worker = client.worker
+        now = worker.clock()
+        backend.tally.done(101, now - self._started)
+        line = None if worker.log is None else self._line(worker.log, 101, now)
         self._server = self._pool = None
-        Tunnel(client, server, lambda: backend.servers.release(pool), self._site, backend.tally).open(
+        Tunnel(client, server, lambda: backend.servers.release(pool), self._site, backend.tally, line).open(
             rest, self._site)
+
+    def _line(self, log: AccessLog, status: int, now: float, refused: str = "") -> Line:
+        """What the access log says of this exchange, which ends now. Every microsecond here is one of each request."""
+        request, backend, pool, answer, upload = self.request, self._backend, self._pool, self._answer, self._upload
+        duration = int((now - self._started) * 1e6) / 1e6
+        begun = self._began_after
+        if begun is not None:
+            begun = int(begun * 1e6) / 1e6
+        elif self._response is not None:
+            begun = duration
+        tally = None if backend is None else backend.tally
+        return Line(
+            log.stamp(self._started), self._id.decode() or None, request.client, request.method.decode(),
+            text_of(request.host), text_of(request.target.partition(b"?")[0]), _PROTOCOLS[request.minor],
+            None if tally is None else tally.route, None if tally is None else tally.version,
+            None if tally is None else self._choice.reason,  # type: ignore[union-attr]
+            None if pool is None else pool.label, self._attempts, status, 0 if upload is None else upload.taken,
+            answer.taken if answer is not None else 0 if self._response is None else self._response.length,
+            begun, duration, refused)
 
     def _complete(self) -> None:
         """The answer is whole and written: count it, give the server back, let the client go on."""
         client, response, backend = self.client, self._response, self._backend
         server, pool = self._server, self._pool
-        now = client.worker.clock()
-        backend.tally.done(response.status, now - self._started)  # type: ignore[union-attr]
+        worker = client.worker
+        now = worker.clock()
+        tally = backend.tally  # type: ignore[union-attr]
+        tally.done(response.status, now - self._started)  # type: ignore[union-attr]
+        if self._answer is None:
+            tally.sent += response.length  # type: ignore[union-attr]
+        if worker.log is not None:
+            worker.log.add(self._line(worker.log, response.status, now))  # type: ignore[union-attr]
         backend.servers.release(pool)  # type: ignore[union-attr, arg-type]
         self._server = self._pool = None
         if self._upload is not None and not self._upload.done:
@@ -220,6 +257,7 @@ class Exchange(Sending):
             self.fail(BAD_GATEWAY, "the server closed the connection in the middle of its answer")
             return
         if ending:
+            self._backend.tally.sent += len(ending)  # type: ignore[union-attr]
             self.client.write(ending)
         self._complete()
 
@@ -268,8 +306,12 @@ class Exchange(Sending):
 
     def client_lost(self) -> None:
         """The client is gone: the server is told at once, by the end of its connection."""
+        worker = self.client.worker
+        now = worker.clock()
         if self._backend is not None:
-            self._backend.tally.done(CLIENT_CLOSED_REQUEST, self.client.worker.clock() - self._started)
+            self._backend.tally.done(CLIENT_CLOSED_REQUEST, now - self._started)
+        if worker.log is not None:
+            worker.log.add(self._line(worker.log, CLIENT_CLOSED_REQUEST, now))
         self._let_go()
 
     def withdraw(self) -> None:
@@ -311,6 +353,8 @@ class Exchange(Sending):
         if self._backend is not None:
             self._backend.tally.done(refusal.status, now - self._started)
         worker.counters.refused(refusal.slug)
+        if worker.log is not None:
+            worker.log.add(self._line(worker.log, refusal.status, now, refusal.slug))
         self._let_go()
         if begun:
             client.cut(unframed=self._ends_with_connection)

@@ -19,6 +19,7 @@ from proxy.http1.forward import request_head, with_host
 if TYPE_CHECKING:
     import asyncio
 
+    from proxy.core.choice import Choice
     from proxy.dataplane.client import ClientConnection
     from proxy.dataplane.servers import ServerConnection, ServerPool
     from proxy.dataplane.site import Backend, Site
@@ -33,7 +34,7 @@ class Sending(ABC):
 
     # Defaults stand in the class: an instance holds what has changed, and most exchanges change little.
     _id = b""
-    _set_cookie: bytes | None = None
+    _choice: Choice | None = None
     _backend: Backend | None = None
     _pool: ServerPool | None = None
     _server: ServerConnection | None = None
@@ -64,6 +65,11 @@ class Sending(ABC):
     def steered_to(self) -> tuple[str, str] | None:
         """The route and the version that have this request; None while none has."""
         return None if self._backend is None else self._backend.tally.key
+
+    def count_received(self, size: int) -> None:
+        """So many bytes of the request's body have come."""
+        if self._backend is not None:
+            self._backend.tally.received += size
 
     @property
     @abstractmethod
@@ -97,7 +103,7 @@ class Sending(ABC):
             self._refuse_unrouted()
             return False
         choice = choose(route, request, self.client.worker.chance)
-        self._set_cookie = choice.set_cookie
+        self._choice = choice
         self._backend = backend = site.backends[route.index][choice.index]
         backend.tally.inflight += 1
         return True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from proxy.dataplane.reading import SERVER_FULL
 
 if TYPE_CHECKING:
+    from proxy.dataplane.accesslog import Line
     from proxy.dataplane.client import ClientConnection
     from proxy.dataplane.servers import ServerConnection
     from proxy.dataplane.site import Site
@@ -20,17 +21,21 @@ if TYPE_CHECKING:
 class Tunnel:
     """Takes the place of an exchange on both connections. `release` is called once, when it has ended.
 
-    `tally`: of the version that has it. It is among the worker's `tunnels` from `open` until then.
+    `tally`: of the version that has it. `line`: what the access log will say of it; None where there is no such log. A
+    tunnel is among the worker's `tunnels` from `open` to its end.
     """
 
-    __slots__ = ("_client_done", "_half_idle_s", "_idle_s", "_release", "_server", "_server_done", "_tally", "client")
+    __slots__ = ("_began", "_client_done", "_half_idle_s", "_idle_s", "_line", "_release", "_server", "_server_done",
+                 "_tally", "client")
 
     def __init__(self, client: ClientConnection, server: ServerConnection, release: Callable[[], None],
-                 site: Site, tally: Tally) -> None:
+                 site: Site, tally: Tally, line: Line | None) -> None:
         self.client = client
         self._server: ServerConnection | None = server
         self._release = release
         self._tally = tally
+        self._line = line
+        self._began = client.worker.clock()
         self._idle_s = site.timeouts.tunnel_idle
         # Once one side has ended, a silent other one has usually been forgotten: that is not to last an hour.
         self._half_idle_s = min(self._idle_s, site.timeouts.response_idle)
@@ -64,12 +69,18 @@ class Tunnel:
     def client_data(self, data: bytes) -> None:
         """Client → server."""
         self.client.deadline = self.client.worker.now + self._idle_s
+        self._tally.received += len(data)
+        if self._line is not None:
+            self._line.received_bytes += len(data)
         if self._server is not None:
             self._server.transport.write(data)
 
     def server_data(self, data: bytes) -> None:
         """Server → client."""
         self.client.deadline = self.client.worker.now + self._idle_s
+        self._tally.sent += len(data)
+        if self._line is not None:
+            self._line.sent_bytes += len(data)
         self.client.write(data)
 
     def client_eof(self) -> bool:
@@ -114,8 +125,12 @@ class Tunnel:
             self.client.transport.abort()
 
     def _ended(self) -> None:
+        worker = self.client.worker
         self._tally.tunnels -= 1
-        self.client.worker.tunnels.remove(self)
+        worker.tunnels.remove(self)
+        if self._line is not None and worker.log is not None:
+            self._line.duration_s += round(worker.clock() - self._began, 6)
+            worker.log.add(self._line)
         self._release()
 
     def server_full(self) -> None:

@@ -76,6 +76,7 @@ class Upload:
             exchange.fail(BODY_TOO_LARGE, f"the request body is larger than {limit} bytes")
             return
         if out:
+            exchange.count_received(len(out))
             self._send(out)
         if body.done:
             self._ended(client)

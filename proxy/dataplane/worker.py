@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from proxy.clock import Clock, monotonic
 from proxy.core.split import advance
+from proxy.dataplane.accesslog import Logbook
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.grace import Tunnels
 from proxy.dataplane.listener import Listener
@@ -67,6 +68,9 @@ class Worker:
         self.chance = Dice()
         self.outbox = Outbox(self.loop)
         self.site = Site(snapshot, self.counters, ServerPool)
+        self._logbook = Logbook(clock, self.counters)
+        self.log = self._logbook.follow(snapshot.policy.access_log)
+        """The access log; None where it is off."""
         self.clients: set[ClientConnection] = set()
         self.uploads: set[Upload] = set()
         self.tunnels = Tunnels()
@@ -89,6 +93,7 @@ class Worker:
         before = self.site
         site = Site(snapshot, self.counters, ServerPool, before)
         self.site = site
+        self.log = self._logbook.follow(snapshot.policy.access_log)
         self.tunnels.steer(before, site, self.clock())
         if before.pools is not site.pools:
             for server, pool in before.pools.items():
@@ -178,6 +183,7 @@ class Worker:
         for upload in list(self.uploads):
             upload.check_rate(now)
         self.tunnels.sweep(now)
+        self._logbook.sweep()
         for pool in self.site.pools.values():
             pool.sweep(now)
         self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
@@ -228,3 +234,5 @@ class Worker:
             pool.retire()
         for task in list(self._tasks):
             task.cancel()
+        self.log = None
+        self._logbook.close()

@@ -1,8 +1,8 @@
 """Log lines out of a process that must never wait for whoever reads them.
 
 Invariant: `write` neither blocks nor raises, and holds at most `capacity` bytes; when those are full (the disk is slow,
-the terminal stopped, the pipe's reader is stuck) the newest line is dropped and counted. One thread does the blocking
-writes: making the descriptor non-blocking instead would make it so for every process that shares it.
+the terminal stopped, the pipe's reader is stuck) the newest lines are dropped and counted, each of them. One thread
+does the blocking writes: making the descriptor non-blocking instead would make it so for every process that shares it.
 
 Several processes may write to the same pipe: whole lines are written in pieces of at most PIPE_BUF bytes, which the
 kernel does not interleave (POSIX write()). Only a single line above that can be torn.
@@ -10,81 +10,138 @@ kernel does not interleave (POSIX write()). Only a single line above that can be
 
 from __future__ import annotations
 
-import os
-import select
-import stat
 import threading
 from collections import deque
+from collections.abc import Iterator
 
 from proxy.clock import monotonic
+from proxy.telemetry.outlet import LOOK_EVERY_S, Descriptor, LogFile, Outlet
 
 CAPACITY = 1024 * 1024
-_FILE_CHUNK = 64 * 1024
+_AT_ONCE = 64 * 1024
 
 
 class Sink:
-    """Lines for the descriptor `fd`, which stays the caller's and must stay open until `close` has returned."""
+    """Lines for `target`: a descriptor, which stays the caller's and must stay open until `close`, or a file's path.
 
-    def __init__(self, fd: int, name: str, capacity: int = CAPACITY) -> None:
-        self._fd = fd
+    `dropped`: how many lines were lost so far. `failed`: the last attempt to write or to open did not succeed.
+    """
+
+    def __init__(self, target: int | str, name: str, capacity: int = CAPACITY) -> None:
+        self._outlet: Outlet = Descriptor(target) if isinstance(target, int) else LogFile(target)
         self._capacity = capacity
-        # A regular file never tears an O_APPEND write; for anything else keep to what a pipe guarantees.
-        self._chunk = _FILE_CHUNK if stat.S_ISREG(os.fstat(fd).st_mode) else select.PIPE_BUF
-        self._lines: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, int]] = deque()
         self._held = 0
+        self._in_hand = 0                  # lines that the thread has taken and not written yet
+        self._ready = False
+        self._torn = False                 # the last line written is not whole
         self._closing = False
         self._changed = threading.Condition()
         self.dropped = 0
+        self.failed = False
         # A daemon: a sink that is stuck for good must not keep the process from leaving.
         self._thread = threading.Thread(target=self._run, name=f"turnout-log-{name}", daemon=True)
         self._thread.start()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed and all that could be written is."""
+        return not self._thread.is_alive()
+
     def write(self, line: bytes) -> bool:
         """Queue one line, its line feed included; False when it was dropped (and counted in `dropped`)."""
+        return self.write_many(line, 1)
+
+    def write_many(self, text: bytes, lines: int) -> bool:
+        """Queue so many whole lines; they are dropped together when there is no room for them."""
         with self._changed:
-            if self._closing or self._held + len(line) > self._capacity:
-                self.dropped += 1
+            if self._closing or self._held + len(text) > self._capacity:
+                self.dropped += lines
                 return False
-            self._lines.append(line)
-            self._held += len(line)
+            self._waiting.append((text, lines))
+            self._held += len(text)
             self._changed.notify()
             return True
+
+    def retire(self) -> None:
+        """Take no more lines; what is queued is written without anybody waiting for it."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
 
     def close(self, within_s: float) -> None:
         """Write what is queued, but wait no longer than `within_s` seconds; what is left then is counted as dropped."""
         deadline = monotonic() + within_s
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
+        self.retire()
         self._thread.join(max(0.0, deadline - monotonic()))
         with self._changed:
-            self.dropped += len(self._lines)
-            self._lines.clear()
+            self.dropped += sum(lines for _, lines in self._waiting) + self._in_hand
+            self._waiting.clear()
+            self._in_hand = 0
 
     def _run(self) -> None:
-        while chunk := self._next_chunk():
-            try:
-                self._write_all(chunk)
-            except OSError:  # the reader is gone or the disk is full: lines are lost, the process is not
-                with self._changed:
-                    self.dropped += chunk.count(b"\n")
+        self._prepare()
+        while (text := self._take()) is not None:
+            if not text:
+                self._prepare()            # tried again even without lines: somebody watches `failed`
+            for piece in self._pieces(text):
+                self._write_piece(piece)
+        self._outlet.close()
 
-    def _next_chunk(self) -> bytes:
-        """Wait for lines and take as many as may be written at once; empty when closed and done."""
+    def _take(self) -> bytes | None:
+        """Wait for lines and take as many as should be written at once.
+
+        None when closed and done; empty when there were none for a while and something has failed.
+        """
         with self._changed:
-            while not self._lines:
+            while not self._waiting:
                 if self._closing:
+                    return None
+                if not self._changed.wait(LOOK_EVERY_S if self.failed else None):
                     return b""
-                self._changed.wait()
-            taken = [self._lines.popleft()]
-            size = len(taken[0])
-            while self._lines and size + len(self._lines[0]) <= self._chunk:
-                size += len(self._lines[0])
-                taken.append(self._lines.popleft())
+            taken: list[bytes] = []
+            size = 0
+            while self._waiting and (not taken or size + len(self._waiting[0][0]) <= _AT_ONCE):
+                text, lines = self._waiting.popleft()
+                taken.append(text)
+                size += len(text)
+                self._in_hand += lines
             self._held -= size
             return b"".join(taken)
 
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+    def _prepare(self) -> None:
+        try:
+            self._outlet.ready()
+        except OSError:
+            self._ready = False
+            self.failed = True
+        else:
+            if not self._ready:
+                self._ready = True
+                self.failed = False
+
+    def _pieces(self, text: bytes) -> Iterator[bytes]:
+        """Whole lines, as many as can be written without being torn; a single longer one alone."""
+        start = 0
+        while start < len(text):
+            self._prepare()
+            end = start + self._outlet.chunk
+            if end < len(text):
+                end = text.rfind(b"\n", start, end) + 1 or text.find(b"\n", end) + 1 or len(text)
+            yield text[start:end]
+            start = end
+
+    def _write_piece(self, piece: bytes) -> None:
+        rest = memoryview(b"\n" + piece if self._torn else piece)
+        lines = piece.count(b"\n")
+        try:
+            while rest and self._ready:
+                rest = rest[self._outlet.write(rest):]
+                self._torn = bool(rest)
+                self.failed = False
+        except OSError:  # the reader is gone or the disk is full: lines are lost, the process is not
+            self.failed = True
+        with self._changed:
+            if self._in_hand:              # else `close` has given up on them already
+                self._in_hand -= lines
+                self.dropped += min(lines, bytes(rest).count(b"\n"))

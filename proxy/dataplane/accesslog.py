@@ -1,0 +1,178 @@
+"""The access log: one JSON line for each request when it has ended, and for each tunnel.
+
+Invariant: it neither delays nor fails a request (invariant 5). A line is a small struct in a list; some dozens are
+encoded in one go and handed to a sink, whose thread does the writing. Where lines go nowhere they are counted as
+dropped. Whatever bytes a client sent, each line is valid JSON: what is no printable ASCII is escaped. The query is left
+out, since it may hold credentials.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from proxy.telemetry.sink import Sink
+
+if TYPE_CHECKING:
+    from proxy.clock import Clock
+    from proxy.errors import Refusal
+    from proxy.telemetry.counters import Counters
+
+OFF = "off"
+STDOUT = "stdout"
+BATCH = 128
+"""Lines encoded at once: enough to pay little for the hand-over, few enough to stop the loop for 30 µs only."""
+CLOSE_S = 1.0
+
+_encode = msgspec.json.Encoder().encode_lines
+
+
+class Line(msgspec.Struct, gc=False, omit_defaults=True):
+    """What is said of a request. Times in seconds; bytes are those of bodies without framing, or of a tunnel.
+
+    `time`: when its head was complete. `reason`: why this version. `server`: of the last attempt. `status`: as counted
+    in metrics, 499 for a client that left before its answer was whole. `first_byte_s`: until the server's answer
+    began. `refused`: the slug of the reason, where Turnout answered in the server's place or cut its answer short.
+    None is what was never known.
+    """
+
+    time: str
+    id: str | None
+    client: str
+    method: str | None
+    host: str | None
+    path: str | None
+    protocol: str | None
+    route: str | None
+    version: str | None
+    reason: str | None
+    server: str | None
+    attempts: int
+    status: int
+    received_bytes: int
+    sent_bytes: int
+    first_byte_s: float | None
+    duration_s: float
+    refused: str = ""
+
+
+def no_request(stamp: str, client: str, refusal: Refusal) -> Line:
+    """The line for what a client sent that was no request."""
+    return Line(stamp, None, client, None, None, None, None, None, None, None, None, 0, refusal.status, 0, 0, None, 0.0,
+                refusal.slug)
+
+
+class AccessLog:
+    """Lines for standard output (`stdout`) or the file at a path. `clock`: what the times of requests were taken by."""
+
+    def __init__(self, where: str, clock: Clock) -> None:
+        self.where = where
+        self._clock = clock
+        self._sink = Sink(1 if where == STDOUT else where, "access")
+        self._lines: list[Line] = []
+        self._dropped = 0
+        self._ahead_s = time.time() - clock()
+        self._millisecond = -1
+        self._second = -1
+        self._stamp = self._stamp_of_second = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the log cannot be written just now."""
+        return self._sink.failed
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was retired and nothing more will be written or dropped."""
+        return self._sink.ended
+
+    def add(self, line: Line) -> None:
+        """Write this line soon."""
+        lines = self._lines
+        lines.append(line)
+        if len(lines) >= BATCH:
+            self.flush()
+
+    def stamp(self, at: float) -> str:
+        """A time of the clock as RFC 3339 in UTC, to the millisecond. Many requests share one."""
+        millisecond = int((at + self._ahead_s) * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            second, rest = divmod(millisecond, 1000)
+            if second != self._second:
+                self._second = second
+                self._stamp_of_second = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+            self._stamp = f"{self._stamp_of_second}{rest:03d}Z"
+        return self._stamp
+
+    def flush(self) -> None:
+        """Hand over what waits."""
+        lines = self._lines
+        if lines:
+            self._sink.write_many(_encode(lines), len(lines))
+            lines.clear()
+
+    def sweep(self, counters: Counters) -> None:
+        """Hand over what waits, and report what was lost. Wall time may have been set in the meantime."""
+        self.flush()
+        self._ahead_s = time.time() - self._clock()
+        self._report(counters)
+
+    def retire(self) -> None:
+        """Take no more lines; what waits is written without anybody waiting for it."""
+        self.flush()
+        self._sink.retire()
+
+    def close(self, counters: Counters) -> None:
+        """Write what waits, for `CLOSE_S` at most: a log that nobody reads does not keep a worker from leaving."""
+        self.flush()
+        self._sink.close(CLOSE_S)
+        self._report(counters)
+
+    def _report(self, counters: Counters) -> None:
+        dropped = self._sink.dropped
+        counters.log_dropped += dropped - self._dropped
+        self._dropped = dropped
+
+
+def text_of(raw: bytes) -> str:
+    """What a client sent, as printable text; other bytes as in a Python literal (`\\xff`)."""
+    return raw.decode("ascii", "backslashreplace")
+
+
+class Logbook:
+    """The worker's access log as the policy wants it just now, and former ones that still write."""
+
+    def __init__(self, clock: Clock, counters: Counters) -> None:
+        self._clock = clock
+        self._counters = counters
+        self._former: list[AccessLog] = []
+        self.log: AccessLog | None = None
+
+    def follow(self, where: str) -> AccessLog | None:
+        """Write to `where` from now on (`off`, `stdout` or a path); the log to write to, None where it is off."""
+        if where != (self.log.where if self.log is not None else OFF):
+            if self.log is not None:
+                self.log.retire()
+                self._former.append(self.log)
+            self.log = None if where == OFF else AccessLog(where, self._clock)
+        return self.log
+
+    def sweep(self) -> None:
+        """Hand over what waits, and count what was lost."""
+        if self.log is not None:
+            self.log.sweep(self._counters)
+        self._counters.log_failed = self.log is not None and self.log.failed
+        for former in list(self._former):
+            if former.ended:
+                self._former.remove(former)
+            former.sweep(self._counters)
+
+    def close(self) -> None:
+        """Write what waits, and end."""
+        for log in (*self._former, *([self.log] if self.log is not None else [])):
+            log.close(self._counters)
+        self._former.clear()
+        self.log = None
