@@ -24,7 +24,7 @@ MAX_FIELDS = 256
 """Header fields of an explained request: more than any worker lets through."""
 _LEAST, _MOST = 1e-9, 1e15
 """Bounds of a weight that is not 0, as in the file: nine decimals, fifteen digits."""
-_LONGEST_CONFIRM_S = 30 * 86_400.0
+_SHORTEST_CONFIRM_S, _LONGEST_CONFIRM_S = 0.1, 365 * 86_400.0
 
 _DECIMAL = r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?"
 _DURATION = r"(?=.)" + "".join(rf"(?:{_DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms"))
@@ -90,8 +90,8 @@ def _confirm(value: Any) -> float | None:
     if value is None:
         return None
     seconds = units.parse_duration(text_of(value))
-    if not 1.0 <= seconds <= _LONGEST_CONFIRM_S:
-        raise ValueError(f"{quote(value)} is not between `1s` and `30d`")
+    if not _SHORTEST_CONFIRM_S <= seconds <= _LONGEST_CONFIRM_S:
+        raise ValueError(f"{quote(value)} is not between `100ms` and `365d`")
     return seconds
 
 

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import pytest
 
-from proxy.admin.access import holder_of, is_loopback_host
+from proxy.admin.access import allows, foreign_page, holder_of, is_loopback_host
 from proxy.settings import Token
 
 CI = Token("ci", "operator", sha256(b"t0ken").digest())
@@ -38,3 +38,31 @@ def test_a_token_is_its_holder_s_and_nothing_else_is(field: str | None, holder: 
 
 def test_nobody_holds_a_token_where_none_was_given_out() -> None:
     assert holder_of("Bearer t0ken", []) is None
+
+
+def test_an_operator_may_do_what_a_viewer_may_and_not_the_other_way_round() -> None:
+    assert allows("operator", "viewer")
+    assert allows("operator", "operator")
+    assert allows("viewer", "viewer")
+    assert not allows("viewer", "operator")
+    assert allows("viewer", "nobody")
+
+
+@pytest.mark.parametrize("fields", [
+    {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": ""}, {"Origin": "http://localhost:3000"},
+    {"Origin": "http://localhost:9900.evil.example"}, {"Origin": "http://[::1"}, {"Origin": "file://localhost:9900"},
+    {"Origin": "http://user@localhost:9900"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost:9900"},
+])
+def test_a_page_of_somebody_else_changes_nothing(fields: dict[str, str]) -> None:
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        assert foreign_page(method, {"Host": "localhost:9900", **fields}) is not None
+    assert foreign_page("GET", {"Host": "localhost:9900", **fields}) is None
+
+
+@pytest.mark.parametrize("fields", [
+    {}, {"Origin": "http://localhost:9900"}, {"Origin": "HTTP://LocalHost:9900"}, {"Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"}, {"Origin": "https://localhost:9900"},
+])
+def test_its_own_page_and_a_program_may(fields: dict[str, str]) -> None:
+    assert foreign_page("POST", {"Host": "localhost:9900", **fields}) is None
