@@ -123,16 +123,18 @@ class Api:
         try:
             connection.request(method, path, data, {**self._headers, **content, **headers})
             return connection.getresponse()
-        except http.client.BadStatusLine as error:
-            raise self._garbled(str(error)) from error
         except (OSError, http.client.HTTPException) as error:
-            raise self._lost(error, method) from error
+            if isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError):
+                raise self._garbled(str(error)) from error
+            raise self._lost(error, method) from error  # RemoteDisconnected is both
         except ValueError as error:
             raise Unreachable(f"{TOKEN_VARIABLE} cannot be sent: it is not one line of plain text") from error
 
     def _answer(self, response: http.client.HTTPResponse, method: str) -> Any:
         try:
             body = response.read(_MAX_ANSWER)
+            if response.length:
+                raise http.client.IncompleteRead(body, response.length)  # which read() with a bound does not
         except (OSError, http.client.HTTPException) as error:
             raise self._lost(error, method) from error
         try:
