@@ -1,7 +1,7 @@
 """Every metric of Turnout by name: its type, its labels, and what it means, in the order of the page.
 
-Invariant: nothing is on /metrics that does not stand here; config/monitoring/README.md shows the same table. The names
-follow https://prometheus.io/docs/practices/naming/: base units, `_total` for what only grows.
+Invariant: nothing is on /metrics that does not stand here. The names follow https://prometheus.io/docs/practices/naming/:
+base units, `_total` for what only grows. `python -m proxy.telemetry.families` prints the table of docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -111,3 +111,16 @@ def series_names(family: Family) -> tuple[str, ...]:
     if family.kind == "histogram":
         return (f"{family.name}_bucket", f"{family.name}_count", f"{family.name}_sum")
     return (family.name,)
+
+
+def table() -> str:
+    """Return all of them as a table in Markdown."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for family in FAMILIES.values():
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        lines.append(f"| `{family.name}` | {family.kind} | {labels} | {family.help} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")
