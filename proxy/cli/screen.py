@@ -37,7 +37,8 @@ class Screen:
         if not self._live:
             self._write(text + "\n\n")
             return
-        lines = text.split("\n")[: os.get_terminal_size(self._stream.fileno()).lines]
+        height = os.get_terminal_size(self._stream.fileno()).lines or None  # 0: it does not know
+        lines = text.split("\n")[:height]
         self._write(_HOME + "\n".join(f"{line}{_TO_LINE_END}" for line in lines) + _TO_SCREEN_END)
 
     def _write(self, text: str) -> None:

@@ -6,35 +6,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from proxy.cli.main import main
 from proxy.cli.status import render
+from proxy.cli.text import countdown
+from tests.support.scripted_api import STATUS_VIEW
 from tests.support.turnout import between, running
-
-VIEW: dict[str, Any] = {
-    "turnout": "9.9", "revision": 84, "uptime_s": 7300.0, "ready": False, "reasons": ["worker 1 is starting"],
-    "listen": ["127.0.0.1:8080"], "connections": 1234, "restarts": 1,
-    "versions": {"old": {"servers": ["http://127.0.0.1:1"]}, "new": {"servers": ["http://127.0.0.1:2"]}},
-    "routes": [{
-        "name": "shop", "host": "shop.example.com", "path": "/", "methods": [], "baseline": "old", "sticky": None,
-        "split": {"old": 95, "new": 5}, "shares": {"old": 0.95, "new": 0.05},
-        "totals": {
-            "old": {"requests": 9512, "codes": {"200": 9500, "500": 10, "503": 2}, "retries": 3, "in_flight": 4,
-                    "p50_s": 0.0012, "p99_s": 1.5},
-            "new": {"requests": 0, "codes": {}, "retries": 0, "in_flight": 0, "p50_s": None, "p99_s": None},
-        },
-    }],
-    "workers": [
-        {"index": 0, "pid": 11, "state": "serving", "restarts": 0, "last_end": None, "revision": 84,
-         "connections": 1234, "event_loop_lag_s": 0.0004},
-        {"index": 1, "pid": None, "state": "dead", "restarts": 1, "last_end": "signal 9", "revision": None,
-         "connections": 0, "event_loop_lag_s": 0.0},
-    ],
-}
 
 
 @contextmanager
@@ -61,26 +41,43 @@ def answering(status: int, body: str) -> Iterator[str]:
 
 
 def test_the_status_is_readable_at_a_glance() -> None:
-    lines = render(VIEW, 0.0).splitlines()
+    lines = render(STATUS_VIEW, 1e9).splitlines()
     assert lines[0] == "Turnout 9.9 · NOT READY · revision 84 · up 2 h · 1,234 connections on 127.0.0.1:8080"
     assert lines[1] == "  worker 1 is starting"
     rows = [line.split() for line in lines[2:] if line]
     assert rows[1] == ["shop", "shop.example.com/", "old", "(baseline)", "95", "%", "9,512", "12", "3", "4", "1.2",
                        "ms", "1.50", "s"]
     assert rows[2] == ["new", "5", "%", "0", "0", "0", "0", "-", "-"]
+    assert lines[7:10] == [
+        "shop: goes back by itself in 9:05, unless: turnout confirm shop",
+        "shop: copies of 25 % go to new",
+        "shop: split by ci 3 min ago: a twentieth\N{REPLACEMENT CHARACTER}[2J",
+    ]
+    rows = rows[3:]
     assert rows[4] == ["0", "serving", "11", "0", "84", "1,234", "0.4", "ms"]
     assert rows[5] == ["1", "dead", "-", "1", "-", "0", "0.0", "ms"]
 
 
+def test_a_file_that_could_not_be_loaded_is_told() -> None:
+    reload = {"file": "turnout.yaml", "ok": False, "at": 1e9}
+    assert "turnout.yaml could not be loaded at 2001-09-0" in render({**STATUS_VIEW, "reload": reload}, 1e9)
+    assert "could not" not in render({**STATUS_VIEW, "reload": {"file": None, "ok": True, "at": None}}, 1e9)
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (0.1, "0:01"), (59.5, "1:00"), (3599.2, "1:00:00")])
+def test_a_countdown_ends_at_zero_and_not_before(seconds: float, shown: str) -> None:
+    assert countdown(seconds) == shown
+
+
 def test_json_is_what_the_api_said() -> None:
-    with answering(200, json.dumps(VIEW)) as url:
+    with answering(200, json.dumps(STATUS_VIEW)) as url:
         result = CliRunner().invoke(main, ["status", "--json", "--admin", url])
     assert result.exit_code == 0
-    assert json.loads(result.output) == VIEW
+    assert json.loads(result.output) == STATUS_VIEW
 
 
 def test_the_address_can_stand_in_the_environment() -> None:
-    with answering(200, json.dumps(VIEW)) as url:
+    with answering(200, json.dumps(STATUS_VIEW)) as url:
         assert CliRunner().invoke(main, ["status"], env={"TURNOUT_ADMIN": url}).exit_code == 0
 
 

@@ -92,6 +92,32 @@ def changed(*routes: Json, several: bool = False, workers: int = 4, **more: Any)
     })
 
 
+STATUS_VIEW: Json = {
+    "turnout": "9.9", "revision": 84, "uptime_s": 7300.0, "ready": False, "reasons": ["worker 1 is starting"],
+    "listen": ["127.0.0.1:8080"], "connections": 1234, "restarts": 1,
+    "versions": {"old": {"servers": ["http://127.0.0.1:1"]}, "new": {"servers": ["http://127.0.0.1:2"]}},
+    "routes": [{
+        "name": "shop", "host": "shop.example.com", "path": "/", "methods": [], "baseline": "old", "sticky": None,
+        "split": {"old": 95, "new": 5}, "shares": {"old": 0.95, "new": 0.05},
+        "shadow": {"to": "new", "percent": 25.0, "methods": []},
+        "pending": {"until": 1e9, "seconds_left": 544.2, "back_to": {"split": {"old": 100, "new": 0}, "shadow": None}},
+        "last_change": {"at": 1e9 - 180, "author": "ci", "verb": "split", "reason": "a twentieth\x1b[2J"},
+        "totals": {
+            "old": {"requests": 9512, "codes": {"200": 9500, "500": 10, "503": 2}, "retries": 3, "in_flight": 4,
+                    "p50_s": 0.0012, "p99_s": 1.5},
+            "new": {"requests": 0, "codes": {}, "retries": 0, "in_flight": 0, "p50_s": None, "p99_s": None},
+        },
+    }],
+    "workers": [
+        {"index": 0, "pid": 11, "state": "serving", "restarts": 0, "last_end": None, "revision": 84,
+         "connections": 1234, "event_loop_lag_s": 0.0004},
+        {"index": 1, "pid": None, "state": "dead", "restarts": 1, "last_end": "signal 9", "revision": None,
+         "connections": 0, "event_loop_lag_s": 0.0},
+    ],
+}
+"""An answer of GET /api/v1/status: one route with everything that can be said of one, and a dead worker."""
+
+
 def turnout(*arguments: str, admin: str, token: str | None = None) -> Result:
     """Run the command line in this process."""
     return CliRunner().invoke(main, arguments, env={"TURNOUT_ADMIN": admin, "TURNOUT_TOKEN": token})
