@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from proxy.cli.client import printable
+from proxy.cli.course import course
 from proxy.cli.talk import Talk, warn
-from proxy.cli.text import countdown
 
 Json = dict[str, Any]
 
@@ -24,35 +24,18 @@ def report(talk: Talk, answer: Json, *, dry_run: bool = False, back: str = "") -
              "(`turnout status`)")
 
 
-def routes_of(answer: Json) -> list[Json]:
-    """Return the routes that an answer is about."""
-    routes: list[Json] = answer["routes"] if "routes" in answer else [answer["route"]]
-    return routes
-
-
 def _lines(answer: Json, dry_run: bool, back: str) -> Iterator[str]:
-    routes = routes_of(answer)
+    routes: list[Json] = answer["routes"] if "routes" in answer else [answer["route"]]
     if dry_run:
         yield "Nothing was changed; it would be:"
     for route in routes:
-        yield from describe(route)
+        yield from course(route)
     if not dry_run:
         yield _applied(answer)
     for note in answer["notes"]:
         yield printable(f"note: {note}")
     if back and not dry_run:
         yield from (back.format(route=route["name"]) for route in routes if not route.get("pending"))
-
-
-def describe(route: Json) -> Iterator[str]:
-    """Say where a route's requests and copies go, and whether it goes back by itself."""
-    shares = " · ".join(f"{version} {100 * share:.4g} %" for version, share in route["shares"].items())
-    shadow = route.get("shadow")
-    copies = f"; copies of {shadow['percent']:g} % to {shadow['to']}" if shadow else ""
-    yield printable(f"{route['name']}: {shares}{copies}")
-    if pending := route.get("pending"):
-        left = countdown(pending["seconds_left"])
-        yield f"  goes back by itself in {left} unless you say: turnout confirm {route['name']}"
 
 
 def _applied(answer: Json) -> str:

@@ -133,10 +133,12 @@ REFUSED: list[tuple[Answer, int, str]] = [
     (refusal(409, "nothing-to-undo", "nothing was changed"), 5, "`turnout events --route shop` shows"),
     (refusal(409, "nothing-pending", "nothing is pending"), 5, "`turnout status` shows what waits"),
     (refusal(409, "baseline-down", "old is down"), 5, "`turnout rollback shop --force`"),
-    (refusal(412, "outdated", "shop is at revision 85", current=route()), 5, "`turnout events` says who"),
+    (refusal(412, "outdated", "shop is at revision 85", current=route()), 5, "again with --if-revision 84"),
+    (refusal(412, "outdated", "shop is at revision 85", current=route()), 5, "shop: old 95 % · new 5 %"),
+    (refusal(409, "no-upgrade", "was not started by `turnout run`"), 5, "was not started by"),
     (refusal(422, "invalid-change", "split: new is not a version"), 2, "turnout: split: new is not a version"),
     (refusal(401, "", "a token is needed"), 1, "set TURNOUT_TOKEN to a token"),
-    (refusal(403, "", "operator only"), 1, "`role: operator`"),
+    (refusal(403, "role-needed", "operator only"), 1, "`role: operator`"),
     (refusal(404, "unknown-route", "no such route"), 1, "Routes are: shop, api."),
     (refusal(421, "", "the Host field must name loopback"), 1, "Unix socket"),
     (refusal(429, "", "too many failures", "Retry-After: 6\r\n"), 1, "Ask again in 6 s"),
@@ -171,12 +173,12 @@ def test_several_problems_are_all_listed_with_their_places() -> None:
 
 
 def test_a_bad_file_is_exit_code_3() -> None:
-    errors = [{"pointer": "turnout.yaml:3:5", "detail": "`nwe` is not a version"}]
-    with scripted({"POST /api/v1/config/reload": refusal(422, "bad-config", "the file is wrong", errors=errors)}) as (
-            url, _):
+    errors = [{"detail": "turnout.yaml:3:5: `nwe` is not a version"}, {"detail": "turnout.yaml:4:1: is not known"}]
+    answer = refusal(422, "bad-file", "nothing has changed: 2 things are wrong with the file", errors=errors)
+    with scripted({"POST /api/v1/config/reload": answer}) as (url, _):
         result = turnout("reload", admin=url)
     assert result.exit_code == 3
-    assert "turnout.yaml:3:5: `nwe` is not a version" in result.stderr
+    assert "  turnout.yaml:3:5: `nwe` is not a version\n  turnout.yaml:4:1: is" in result.stderr
 
 
 def test_with_json_the_problem_is_printed_as_it_came() -> None:
