@@ -19,7 +19,7 @@ from typing import Any
 from proxy.controlplane.event_rows import COLUMNS, PLACES, from_row, to_row
 from proxy.controlplane.events import Event
 from proxy.controlplane.journal_database import damaged, last_id, open_database, read_state, seal
-from proxy.controlplane.journal_errors import JournalError, StateError, cause, remedy
+from proxy.controlplane.journal_errors import DatabaseErrors, JournalError, StateError, cause, remedy
 from proxy.controlplane.journal_folder import DATABASE, Hold, Mark, make_folder, unusable
 from proxy.controlplane.journal_transaction import transaction
 from proxy.controlplane.state_codec import CodecError, digest, encode_route
@@ -92,7 +92,7 @@ class Journal:
                 journal = cls(database, keep, hold, mark)
             except CodecError as error:
                 raise damaged(path, f"it is damaged ({error})") from error
-            except sqlite3.Error as error:
+            except DatabaseErrors as error:
                 raise damaged(path, cause(error)) from error
             opened.pop_all()
             return journal
@@ -131,7 +131,7 @@ class Journal:
             self._must_be_open()
             try:
                 return self._append(events, state, changed)
-            except sqlite3.Error as error:
+            except DatabaseErrors as error:
                 raise JournalError(f"the journal cannot be written: {cause(error)}; {remedy(error)}") from error
             except (ValueError, OverflowError) as error:
                 raise JournalError(f"the journal has no form for this change: {error}") from error
@@ -149,7 +149,7 @@ class Journal:
             self._must_be_open()
             try:
                 rows = self._database.execute(f"{_FIND}{of_route} ORDER BY id {order} LIMIT ?", values).fetchall()
-            except sqlite3.Error as error:
+            except DatabaseErrors as error:
                 raise JournalError(f"the journal cannot be read: {cause(error)}; {remedy(error)}") from error
         return [from_row(row) for row in rows]
 

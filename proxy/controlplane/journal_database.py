@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from functools import reduce
 from operator import xor
 from pathlib import Path
 
-from proxy.controlplane.journal_errors import StateError, cause, primary_code, remedy
+from proxy.controlplane.journal_errors import DatabaseErrors, StateError, cause, primary_code, remedy
 from proxy.controlplane.journal_folder import DATABASE, Mark, unusable
-from proxy.controlplane.journal_schema import check_version, migrate
-from proxy.controlplane.journal_transaction import transaction
+from proxy.controlplane.journal_schema import Schema, check_version, migrate, schema
 from proxy.controlplane.state_codec import CodecError, decode_route, digest
 from proxy.core.state import State
 
@@ -47,12 +47,12 @@ def open_database(folder: Path | None, mark: Mark | None) -> sqlite3.Connection:
         database = _connect(str(path))
     except OSError as error:
         raise unusable(folder, error) from error
-    except sqlite3.Error as error:
+    except DatabaseErrors as error:
         raise _refusal(path, error) from error
     try:
         _make_ready(database, path)
         _compare(database, path, mark)
-    except sqlite3.Error as error:
+    except DatabaseErrors as error:
         database.close()
         raise _refusal(path, error) from error
     except BaseException:
@@ -131,9 +131,26 @@ def _make_ready(database: sqlite3.Connection, path: Path) -> None:
         )
     for setting in _SETTINGS:
         database.execute(setting)
-    with transaction(database):            # fails now, rather than at the first change, where nothing can be written
-        pass
+    _try_writing(database)
     migrate(database)
+    if schema(database) != _newest_schema():
+        raise damaged(path, "it is damaged (its tables are not those of its version)")
+
+
+def _try_writing(database: sqlite3.Connection) -> None:
+    """Fail now, rather than at the first change, where nothing may be written; needs no room on the disk."""
+    database.execute("BEGIN IMMEDIATE")    # alone it begins a reading transaction where SQLite may only read
+    try:
+        database.execute("PRAGMA user_version = 0")
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+
+
+def _newest_schema() -> Schema:
+    with closing(_connect(":memory:")) as database:
+        migrate(database)
+        return schema(database)
 
 
 def _compare(database: sqlite3.Connection, path: Path, mark: Mark) -> None:
@@ -149,7 +166,7 @@ def _compare(database: sqlite3.Connection, path: Path, mark: Mark) -> None:
         )
 
 
-def _refusal(path: Path, error: sqlite3.Error) -> StateError:
+def _refusal(path: Path, error: Exception) -> StateError:
     if primary_code(error) not in _NO_DAMAGE:
         return damaged(path, cause(error))
     return StateError(

@@ -33,6 +33,10 @@ _REMEDIES = {
 _ANY_REMEDY = "make the folder and its files writable by the user that runs Turnout"
 
 
+DatabaseErrors = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite's calls raise; the second where its message quotes a damaged schema."""
+
+
 class StateError(StartError):
     """What `state_dir` holds cannot be used; the message says what to do about it. Turnout exits with code 3."""
 
@@ -43,18 +47,18 @@ class JournalError(TurnoutError):
     """A change could not be made durable, and nothing of it was kept. The message says why and what helps."""
 
 
-def primary_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code, 0 for what Python's own module complains about."""
+def primary_code(error: Exception) -> int:
+    """SQLite's primary result code, 0 for an error that is not SQLite's own."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & _PRIMARY
 
 
-def cause(error: sqlite3.Error) -> str:
+def cause(error: Exception) -> str:
     """What went wrong, in words for the operator, with SQLite's own name for those who search for it."""
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return f"{_CAUSES.get(primary_code(error), str(error))} ({name})"
 
 
-def remedy(error: sqlite3.Error) -> str:
+def remedy(error: Exception) -> str:
     """What makes the next attempt succeed."""
     return _REMEDIES.get(primary_code(error), _ANY_REMEDY)

@@ -49,17 +49,14 @@ class Hold:
     __slots__ = ("descriptor",)
 
     def __init__(self, folder: Path, inherited: int | None = None) -> None:
-        """Take it, or go on with the descriptor `inherited` from a predecessor, which is then owned by this object.
+        """Take it, or go on with the descriptor `inherited` from a predecessor, which this object owns from then on.
 
-        It is closed on failure. Raises StartError when another process holds the folder, StateError when its lock file cannot be written.
+        Raises StartError when another process holds the folder, StateError when its lock file cannot be written.
         """
-        path = folder / _LOCK
         try:
-            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self.descriptor = _open(folder / _LOCK) if inherited is None else _known(folder / _LOCK, inherited)
         except OSError as error:
             raise unusable(folder, error) from error
-        if inherited is not None:
-            self._exchange(path, inherited)
         try:
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.claim()
@@ -78,16 +75,20 @@ class Hold:
         """Let go of the folder, unless a successor has a copy of the descriptor."""
         os.close(self.descriptor)
 
-    def _exchange(self, path: Path, inherited: int) -> None:
-        """Use the inherited descriptor instead of the one just opened, if both are the same file."""
-        same = os.path.sameopenfile(self.descriptor, inherited)
-        self.close()
-        if not same:
-            raise StartError(
-                f"{path} was replaced, or `state_dir` changed, while Turnout was running: stop it, then start it"
-            )
-        self.descriptor = inherited
-        os.set_inheritable(inherited, False)
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _known(path: Path, inherited: int) -> int:
+    """The inherited descriptor, if it is that of the lock file that is there now."""
+    if not os.path.samestat(os.stat(path), os.fstat(inherited)):
+        os.close(inherited)
+        raise StartError(
+            f"{path} was replaced, or `state_dir` changed, while Turnout was running: stop it, then start it"
+        )
+    os.set_inheritable(inherited, False)
+    return inherited
 
 
 def _held(folder: Path, descriptor: int) -> StartError:
@@ -107,7 +108,7 @@ class Mark:
     def __init__(self, folder: Path) -> None:
         """Open it, made when it is missing. Raises OSError."""
         self.path = folder / _MARK
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = _open(self.path)
 
     def read(self) -> tuple[int, int]:
         """Revision and event id; zeros when there is none."""

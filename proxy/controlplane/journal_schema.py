@@ -14,6 +14,7 @@ from proxy.controlplane.journal_errors import StateError
 from proxy.controlplane.journal_transaction import transaction
 
 Migration = Callable[[sqlite3.Connection], None]
+Schema = list[tuple[str, str, str, str | None]]
 
 APPLICATION_ID = 0x54524E54                # "TRNT": tells the journal from any other SQLite database
 
@@ -51,9 +52,9 @@ def check_version(database: sqlite3.Connection, path: str, migrations: Sequence[
         raise StateError(
             f"{path} is an SQLite database, but no journal of Turnout: move it away, or choose another `state_dir`"
         )
-    if version > len(migrations):
+    if not 0 <= version <= len(migrations):
         raise StateError(
-            f"{path} was written by a newer Turnout (schema {version}; this one knows {len(migrations)}): run the "
+            f"{path} was written by a newer Turnout (schema {version}; this one knows 1 to {len(migrations)}): run the "
             "newer one, or choose another `state_dir`, where every route starts as the file says"
         )
 
@@ -66,6 +67,11 @@ def migrate(database: sqlite3.Connection, migrations: Sequence[Migration] = MIGR
             if version < len(migrations):
                 migrations[version](database)
                 database.execute(f"PRAGMA user_version = {version + 1}")
+
+
+def schema(database: sqlite3.Connection) -> Schema:
+    """Every table and index as SQLite keeps it: one that was made by other migrations, or damaged, is another one."""
+    return database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
 
 
 def _number(database: sqlite3.Connection, pragma: str) -> int:
