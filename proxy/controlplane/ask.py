@@ -31,13 +31,18 @@ class Ask:
     dry_run: bool = False
     confirm_within_s: float | None = None
 
-    def problems(self) -> list[Problem]:
-        """What is wrong with the reason; the rest is judged by what is asked for."""
+    def problems(self, *, confirmable: bool = False) -> list[Problem]:
+        """What is wrong with the terms. `confirmable`: whether a time to confirm in means anything here; how long it
+        may be is judged with the change.
+        """
+        problems = []
         if len(self.reason) > REASON_LENGTH:
-            return [Problem("/reason", "", f"must not be longer than {REASON_LENGTH} characters")]
-        if bad := _UNFIT.search(self.reason):
-            return [Problem("/reason", "", f"must be one line of text: it contains U+{ord(bad[0]):04X}")]
-        return []
+            problems.append(Problem("/reason", "", f"must not be longer than {REASON_LENGTH} characters"))
+        elif bad := _UNFIT.search(self.reason):
+            problems.append(Problem("/reason", "", f"must be one line of text: it contains U+{ord(bad[0]):04X}"))
+        if self.confirm_within_s is not None and not confirmable:
+            problems.append(Problem("/confirm_within", "", "only a split or shadow settings can wait for confirmation"))
+        return problems
 
 
 @dataclass(frozen=True, slots=True)

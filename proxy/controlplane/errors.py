@@ -17,14 +17,6 @@ class StartError(TurnoutError):
     """Turnout cannot start; the message says what is wrong and what to do about it. Exit code 1."""
 
 
-class JournalError(TurnoutError):
-    """The journal could not take an entry, and has kept nothing of it. `reason`: what the operating system said."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class CommandError(TurnoutError):
     """A change that is not made."""
 

@@ -1,0 +1,111 @@
+"""Whether a version is known to be down: asked of its servers, at the moment that traffic is to be sent there.
+
+Invariant: only a refusal is knowledge. A connection that takes too long, a name that does not resolve at this moment,
+or a limit of our own says nothing about the server, and stands in nobody's way (invariant 8 of the design).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Iterable
+
+from proxy.controlplane.errors import BaselineDown
+from proxy.core.changes import Step, gaining
+from proxy.core.route import Server, Version
+
+WITHIN_S = 0.1
+"""How long a rollback may be held up by the question. A server that takes longer to accept is not known to be down."""
+_AT_ONCE = 256      # connections; each takes a descriptor for a moment
+
+_NAMED = 5          # routes or versions in a message
+
+_REFUSALS = frozenset({
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENOENT,
+    errno.ENOTSOCK, errno.ENOTDIR,
+})
+
+_Address = tuple[int, object]
+
+
+async def must_be_reachable(step: Step, versions: Iterable[Version], advice: str) -> None:
+    """Raise BaselineDown if the step sends more traffic to a version that is known to be down. `advice`: what then."""
+    gains = {(move.route, version) for move in step.moves if move.before and move.after
+             for version in gaining(move.before, move.after)}
+    names = {version for _, version in gains}
+    down = await known_down(version for version in versions if version.name in names)
+    if not down:
+        return
+    routes = sorted({route for route, version in gains if version in down})
+    more = f" and {len(routes) - _NAMED} more" if len(routes) > _NAMED else ""
+    going, there = (", ".join(f"`{name}`" for name in list(names)[:_NAMED]) for names in (routes, down))
+    raise BaselineDown(
+        f"{going}{more} would go to {there}, where no server accepts a connection: {advice}",
+        [why for servers in down.values() for why in servers],
+    )
+
+
+async def known_down(versions: Iterable[Version], within_s: float = WITHIN_S) -> dict[str, tuple[str, ...]]:
+    """The versions that nobody can reach: for each, `address: why` of all its servers. Takes `within_s` at most."""
+    versions = tuple(versions)
+    room = asyncio.Semaphore(_AT_ONCE)
+    found = await asyncio.gather(*(_refusals(version, room, within_s) for version in versions))
+    return {version.name: why for version, why in zip(versions, found, strict=True) if why}
+
+
+async def _refusals(version: Version, room: asyncio.Semaphore, within_s: float) -> tuple[str, ...]:
+    """Why each server refuses; empty as soon as one does not, or when one has said nothing in time."""
+    tries = [asyncio.create_task(_try(server, room), name=f"reach {server.address}") for server in version.servers]
+    try:
+        async with asyncio.timeout(within_s):
+            for done in asyncio.as_completed(tries):
+                if await done is None:
+                    return ()
+        return tuple(str(attempt.result()) for attempt in tries)
+    except TimeoutError:
+        return ()
+    finally:
+        for attempt in tries:
+            attempt.cancel()
+
+
+async def _try(server: Server, room: asyncio.Semaphore) -> str | None:
+    """Why the server refuses; None when it accepts, or nothing is known."""
+    async with room:
+        try:
+            refusals = [await _connect(address) for address in await _resolve(server)]
+        except OSError:     # the name does not resolve now, or we have no descriptor left
+            return None
+    code = refusals[0] if refusals else None
+    if code is None or not all(refusals):
+        return None
+    return f"{server.address}: {os.strerror(code).lower()}"
+
+
+async def _resolve(server: Server) -> list[_Address]:
+    if server.unix_path is not None:
+        return [(socket.AF_UNIX, server.unix_path)]
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, server.host)
+        except OSError:
+            continue
+        return [(family, (server.host, server.port))]       # an address needs no resolver, which would take a thread
+    found = await asyncio.get_running_loop().getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+async def _connect(address: _Address) -> int | None:
+    """The errno of a refusal; None when it accepts. Raises OSError for what is no refusal."""
+    family, where = address
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, where)  # type: ignore[arg-type]  # as the family has it
+        except OSError as error:
+            if error.errno in _REFUSALS:
+                return error.errno
+            raise
+        return None
