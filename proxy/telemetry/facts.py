@@ -47,8 +47,8 @@ class Facts:
     `version` is the release. `shares`: every version of every route. `servers`: every (version, address).
     `buckets`: upper bounds of the latency histograms in seconds, ascending; empty for those that the exposition was
     made with. `connections_limit`: of all workers together, None when it is not known. `pending`: by route, when its
-    unconfirmed change will be undone. `events`: how many there were of each verb. `supervisor_lag_s`: the worst delay
-    of the supervisor's own event loop, None when nobody measures it.
+    unconfirmed change will be undone. `events`: how many there were of each verb since this supervisor started.
+    `last_reload_at`: None while the file was only read at the start.
     """
 
     version: str
@@ -66,4 +66,3 @@ class Facts:
     events: Mapping[str, int] = field(default_factory=dict)
     journal_failures: int = 0
     login_failures: int = 0
-    supervisor_lag_s: float | None = None

@@ -92,7 +92,7 @@ _ALL: tuple[tuple[str, Kind, tuple[str, ...], str], ...] = (
     (LOGIN_FAILURES, "counter", (), "Requests to the admin API without a valid token."),
     (WORKERS, "gauge", ("state",), "Places for workers by the state of the process in them."),
     (RESTARTS, "counter", ("process",), "Worker processes that ended unasked and were replaced."),
-    (counted.LAG, "gauge", ("process",), "How late the event loop of a process was at its last look."),
+    (counted.LAG, "gauge", ("process",), "How late the event loop of a worker was at its last look."),
     (BUILD, "info", ("version", "python"), "Release of Turnout and of Python."),
     (START, "gauge", (), "When the supervisor started, in seconds since 1970."),
     (PROCESS_CPU, "counter", ("process",), "CPU time, user and system, of the process and of those it replaced."),

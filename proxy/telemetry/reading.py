@@ -79,10 +79,7 @@ def _with_bounded_codes(rows: Rows) -> Rows:
 
 def _lags(fold: Fold, facts: Facts) -> Rows:
     said = ((worker.process, fold.gauge(worker.life, counted.LAG)) for worker in facts.workers)
-    rows: Rows = [((process,), lag_s) for process, lag_s in said if lag_s is not None]
-    if facts.supervisor_lag_s is not None:
-        rows.append(((_SUPERVISOR,), facts.supervisor_lag_s))
-    return rows
+    return [((process,), lag_s) for process, lag_s in said if lag_s is not None]
 
 
 def read_facts(facts: Facts) -> dict[str, Rows]:

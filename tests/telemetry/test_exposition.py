@@ -114,7 +114,7 @@ def test_names_end_and_texts_read_as_prometheus_asks() -> None:
 def test_a_full_page_shows_every_metric_of_the_table() -> None:
     told = replace(
         facts(supervisor_pid=os.getpid(), workers=[WorkerFacts(0, os.getpid(), "serving", 2, life=1)]),
-        connections_limit=20_000, pending={"shop": 1_700_000_600.0}, events={"split": 4}, supervisor_lag_s=0.01,
+        connections_limit=20_000, pending={"shop": 1_700_000_600.0}, events={"split": 4},
     )
     shown = {name for name, _ in samples(Exposition(folded(), BUCKETS).render(told, None)[0])}
     assert shown == {name for family in FAMILIES.values() for name in series_names(family)}
