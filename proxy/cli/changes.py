@@ -102,7 +102,7 @@ def undo(talk: Talk, route: str, reason: str, dry_run: bool, if_revision: int | 
       turnout undo shop
     """
     answer = _change(talk, "POST", f"{_path(route)}/undo", {"reason": reason}, dry_run, if_revision)
-    report(talk, answer, dry_run=dry_run, back="`turnout undo {route}` does it again.")
+    report(talk, answer, dry_run=dry_run, back="`turnout undo {route}` once more takes that back.")
 
 
 @click.command()

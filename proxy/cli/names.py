@@ -1,6 +1,6 @@
 """The routes and versions that a running Turnout knows, for the shell to complete; silence where there is none.
 
-Invariant: pressing Tab never waits longer than a third of a second, and never prints an error.
+Invariant: pressing Tab waits a third of a second at most for a connection and for an answer, and never prints an error.
 """
 
 from __future__ import annotations

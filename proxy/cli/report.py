@@ -10,6 +10,7 @@ from proxy.cli.course import course
 from proxy.cli.talk import Talk, warn
 
 Json = dict[str, Any]
+_SHOWN = 20
 
 
 def report(talk: Talk, answer: Json, *, dry_run: bool = False, back: str = "") -> None:
@@ -28,8 +29,10 @@ def _lines(answer: Json, dry_run: bool, back: str) -> Iterator[str]:
     routes: list[Json] = answer["routes"] if "routes" in answer else [answer["route"]]
     if dry_run:
         yield "Nothing was changed; it would be:"
-    for route in routes:
+    for route in routes[:_SHOWN]:
         yield from course(route)
+    if len(routes) > _SHOWN:
+        yield f"… and {len(routes) - _SHOWN} more routes (`turnout status`)"
     if not dry_run:
         yield _applied(answer)
     for note in answer["notes"]:

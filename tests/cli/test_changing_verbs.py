@@ -54,6 +54,14 @@ def test_fewer_workers_than_there_are_is_a_warning() -> None:
     assert "warning: 3 of 4 workers have applied it" in result.stderr
 
 
+def test_a_thousand_routes_do_not_fill_the_screen() -> None:
+    many = changed(*(route(f"r{number}") for number in range(1000)), several=True)
+    with scripted({"POST /api/v1/rollback": many}) as (url, _):
+        lines = turnout("rollback", "--all", admin=url).stdout.splitlines()
+    assert len(lines) == 22
+    assert lines[20] == "… and 980 more routes (`turnout status`)"
+
+
 def test_notes_are_shown() -> None:
     reloaded = changed(route(), several=True, notes=["workers: 4 takes effect with `turnout upgrade`\x1b[2J"])
     with scripted({"POST /api/v1/config/reload": reloaded}) as (url, _):
