@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ import yaml
 from proxy.settings import Settings, load_file
 from tests.support.deadline import wait_until
 from tests.support.dockerfile import read
+from tests.support.turnout import running
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -168,33 +171,48 @@ def test_promtool_takes_the_configuration_of_prometheus() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.fixture
-def backend() -> Iterator[int]:
-    """The backend that compose starts as `new`, on a free port."""
-    words = [sys.executable, str(ROOT / "config/compose/backend.py"), *SERVICES["new"]["entrypoint"][2:]]
-    words += ["--host", "127.0.0.1", "--port", "0"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+@contextmanager
+def started(*words: str) -> Iterator[IO[str]]:
+    """Start a program of compose's with this Python; what it prints."""
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield int(process.stdout.readline().rpartition(" ")[2])
-        process.terminate()
+        try:
+            yield process.stdout
+        finally:
+            process.kill()
 
 
-def test_users_reach_the_backend_and_the_check_sees_that_they_do(backend: int, tmp_path: Path) -> None:
-    beat = tmp_path / "beat"
-    program = [sys.executable, str(ROOT / "config/compose/load.py"), "--beat", str(beat)]
-    assert subprocess.run([*program, "--check"]).returncode == 1
-    users = subprocess.Popen(
-        [*program, f"http://127.0.0.1:{backend}/", "--users", "20", "--rate", "100"], stdout=subprocess.PIPE, text=True
-    )
-    assert users.stdout is not None
-    lines = users.stdout
-    try:
-        wait_until(lambda: "new 200: " in lines.readline(), "an answer")
-        assert subprocess.run([*program, "--check"]).returncode == 0
-    finally:
-        users.kill()
-        users.wait()
-        lines.close()
+@contextmanager
+def backend(version: str) -> Iterator[str]:
+    """What compose starts as this version, on a free port; its URL."""
+    words = SERVICES[version]["entrypoint"][2:]
+    with started(str(ROOT / "config/compose/backend.py"), *words, "--host", "127.0.0.1", "--port", "0") as lines:
+        yield f"http://127.0.0.1:{lines.readline().rpartition(' ')[2].strip()}"
+
+
+def test_users_reach_both_backends_through_turnout_and_prometheus_may_ask_it(tmp_path: Path) -> None:
+    users, beat = str(ROOT / "config/compose/load.py"), str(tmp_path / "beat")
+    check = [sys.executable, users, "--check", "--beat", beat]
+    assert subprocess.run(check).returncode == 1, "nobody has asked yet"
+    with backend("old") as old, backend("new") as new:
+        text = (ROOT / "config/compose/turnout.yaml").read_text()
+        for shown, here in {
+            "0.0.0.0:8080": "127.0.0.1:0", "0.0.0.0:9900": "127.0.0.1:0", "/var/lib/turnout": str(tmp_path / "state"),
+            "http://old:8000": old, "http://new:8000": new, "old: 95, new: 5": "old: 1, new: 1",
+        }.items():  # fmt: skip
+            assert shown in text
+            text = text.replace(shown, here)
+        (tmp_path / "turnout.yaml").write_text(text)
+        with running("-c", str(tmp_path / "turnout.yaml"), environ={"TURNOUT_TOKEN": TOKEN}) as turnout:
+            url = "http://{}:{}/".format(*turnout.address)
+            with started(users, url, "--users", "20", "--rate", "100", "--beat", beat) as lines:
+                wait_until(lambda: {"new 200", "old 200"} <= set(re.findall(r"\w+ \d+", lines.readline())), "both")
+            assert subprocess.run(check).returncode == 0
+            token = (ROOT / "config/compose/prometheus.token").read_text().strip()
+            with_token = {"Authorization": f"Bearer {token}"}
+            request = urllib.request.Request(f"{turnout.admin}/api/v1/status", headers=with_token)
+            with urllib.request.urlopen(request) as answer:
+                assert answer.status == 200
 
 
 def test_the_rate_of_users_has_a_limit() -> None:
