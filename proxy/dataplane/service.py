@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Sequence
 
+from proxy.core.withdrawal import without
 from proxy.dataplane.orphan import Orphan
 from proxy.dataplane.worker import Worker
 from proxy.ipc.channel import Channel, open_channel
@@ -71,9 +72,9 @@ class Service:
             self._leave.set_result(within_s)
 
     def cut_off(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """End what runs for these (route, version) pairs."""
+        """End what runs for these (route, version) pairs, and begin nothing for them."""
         if self._worker is not None:
-            self._worker.apply(self._worker.site.snapshot, tuple(pairs))
+            self._worker.apply(without(self._worker.site.snapshot, pairs), pairs)
 
     # ---- the channel
 
@@ -110,17 +111,17 @@ class Service:
     def _serve_on(self, worker: Worker) -> None:
         timeouts = worker.site.timeouts
         loop = asyncio.get_running_loop()
+        # Until now signals were the supervisor's business: whoever ends the whole group means this process as well.
+        loop.add_signal_handler(signal.SIGTERM, self.leave, timeouts.drain)
         # Also when it is leaving already, or the next supervisor would take it for stuck.
         self._orphan = Orphan(loop, self._listeners, self)
         self._orphan.open()
         if self._is_quiet:
             self._orphan.quiet()
-        if timeouts.orphan <= 0:
+        if timeouts.orphan > 0:
+            loop.call_later(timeouts.orphan, self.leave, timeouts.drain)
+        else:
             self.leave(timeouts.drain)
-            return
-        loop.call_later(timeouts.orphan, self.leave, timeouts.drain)
-        # Until now signals were the supervisor's business: whoever ends the whole group means this process as well.
-        loop.add_signal_handler(signal.SIGTERM, self.leave, timeouts.drain)
 
     def _on_quiet(self) -> None:
         self._is_quiet = True
