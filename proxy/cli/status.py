@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
@@ -43,6 +44,7 @@ def _watch(talk: Talk) -> None:
     view = talk.api.get("/api/v1/status")
     pause = threading.Event()
     trouble = ""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the terminal is given back
     try:
         with Screen(sys.stdout) as screen:
             while True:

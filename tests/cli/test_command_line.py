@@ -28,8 +28,11 @@ def test_what_needs_no_verb_imports_no_verb(arguments: list[str]) -> None:
     assert not loaded & HEAVY
 
 
-def test_status_asks_without_a_heavy_client() -> None:
-    loaded = loaded_by("from proxy.cli.main import main; main(['status', '--admin', 'http://127.0.0.1:1'])")
+@pytest.mark.parametrize("verb", [["status"], ["weight", "shop", "10"], ["rollback"], ["explain", "/"], ["events"],
+                                  ["config"], ["reload"]], ids=lambda verb: str(verb[0]))
+def test_a_verb_asks_without_a_heavy_client(verb: list[str]) -> None:
+    loaded = loaded_by(f"from proxy.cli.main import main; main({[*verb, '--admin', 'http://127.0.0.1:1']})")
+    assert "click" in loaded
     assert not loaded & HEAVY
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.origins import Origin
 from tests.support.scripted_api import STATUS_VIEW, Answer, ScriptedApi
 
@@ -55,7 +57,8 @@ def watching(api: ScriptedApi, lines: int) -> Iterator[tuple[Terminal, subproces
             os.close(ours)
 
 
-def test_the_picture_is_drawn_over_and_stays_when_it_is_left() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_picture_is_drawn_over_and_stays_when_it_is_left(number: signal.Signals) -> None:
     api = ScriptedApi({STATUS: Answer(STATUS_VIEW)})
     with watching(api, 50) as (terminal, process, _):
         terminal.read_until(b"revision 84")
@@ -63,7 +66,7 @@ def test_the_picture_is_drawn_over_and_stays_when_it_is_left() -> None:
         shown = terminal.read_until(b"revision 85")
         assert b"\x1b[2J" not in shown
         assert shown.count(b"\x1b[?1049h") == 1
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         last = terminal.read_until(b"dead", after=LEAVE)
         assert process.wait(10) == 0
     assert b"revision 85" in last
