@@ -288,7 +288,7 @@ class ClientConnection(asyncio.Protocol):
         worker = self.worker
         worker.counters.refused(error.refusal.slug)
         if worker.log is not None:
-            worker.log.add(no_request(worker.log.stamp(worker.clock()), self.hop.peer, error.refusal))
+            worker.log.add_line(no_request(worker.log.stamp(worker.clock()), self.hop.peer, error.refusal))
         self.write(render(error.refusal, error.detail, accept=accept_of(head), keep_alive=False,
                           with_body=not head.startswith(b"HEAD ")))
         self.buffer = b""

@@ -13,11 +13,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.core.retry import Failure
-from proxy.dataplane.accesslog import Line, text_of
+from proxy.dataplane.accesslog import tunnelled
 from proxy.dataplane.outbox import SMALL
 from proxy.dataplane.presence import watch_half_closed
 from proxy.dataplane.reading import SERVER_FULL
-from proxy.dataplane.sending import Sending
+from proxy.dataplane.sending import LET_GO, Sending
 from proxy.dataplane.tunnel import Tunnel
 from proxy.errors import BAD_GATEWAY, GATEWAY_TIMEOUT, REQUEST_TIMEOUT, WITHDRAWN, Refusal, RefusedError
 from proxy.http1.body import Body, body_of
@@ -28,10 +28,8 @@ from proxy.http1.request import END_OF_HEAD
 from proxy.http1.response import Response
 
 if TYPE_CHECKING:
-    from proxy.dataplane.accesslog import AccessLog
-    from proxy.dataplane.servers import ServerConnection
-
-_PROTOCOLS = ("HTTP/1.0", "HTTP/1.1")
+    from proxy.dataplane.accesslog import Ended
+    from proxy.dataplane.servers import ServerConnection, ServerPool
 
 INTERIM_ANSWERS = 32
 """1xx answers passed on per request; a server that sends more has lost its way."""
@@ -48,8 +46,8 @@ class Exchange(Sending):
     _part = b""
     """Of the answer's head, while it is not complete."""
     _interims = 0
-    _began_after: float | None = None
-    """Seconds until the answer began, where it did not come in one piece."""
+    _begun_at = 0.0
+    """When the answer began, where it did not come in one piece."""
 
     @property
     def answer_begun(self) -> bool:
@@ -150,7 +148,7 @@ class Exchange(Sending):
             self._complete()
             return
         client.write(head)
-        self._began_after = client.worker.clock() - self._started
+        self._begun_at = client.worker.clock()
         self._answer = body_of(length, self._site.chunk_bounds, reframed=chunked)
         client.deadline = client.worker.now + self._site.timeouts.response_idle
         if have:
@@ -183,31 +181,30 @@ class Exchange(Sending):
         client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False,
                                    set_cookie=self._choice.set_cookie))  # type: ignore[union-attr]
         worker = client.worker
-        now = worker.clock()
-        backend.tally.done(101, now - self._started)
-        line = None if worker.log is None else self._line(worker.log, 101, now)
+        self._begun_at = worker.clock()
+        backend.tally.done(101, self._begun_at - self.started)
+        story = self._ended(pool, 101, self._begun_at)
         self._server = self._pool = None
-        Tunnel(client, server, lambda: backend.servers.release(pool), self._site, backend.tally, line).open(
-            rest, self._site)
 
-    def _line(self, log: AccessLog, status: int, now: float, refused: str = "") -> Line:
-        """What the access log says of this exchange, which ends now. Every microsecond here is one of each request."""
-        request, backend, pool, answer, upload = self.request, self._backend, self._pool, self._answer, self._upload
-        duration = int((now - self._started) * 1e6) / 1e6
-        begun = self._began_after
-        if begun is not None:
-            begun = int(begun * 1e6) / 1e6
+        def release(received: int, sent: int) -> None:
+            backend.servers.release(pool)
+            if worker.log is not None:
+                worker.log.add(tunnelled(story, received, sent, worker.clock()))
+
+        Tunnel(client, server, release, self._site, backend.tally).open(rest, self._site)
+
+    def _ended(self, pool: ServerPool | None, status: int, now: float, refused: str = "") -> Ended:
+        """What the access log needs of this exchange, which ended at `now` and had a server of `pool` then."""
+        request, answer, upload = self.request, self._answer, self._upload
+        request.raw, request.parts = b"", LET_GO   # what is kept for a while is not to push other things out of caches
+        if answer is not None:
+            sent, begun = answer.taken, self._begun_at
         elif self._response is not None:
-            begun = duration
-        tally = None if backend is None else backend.tally
-        return Line(
-            log.stamp(self._started), self._id.decode() or None, request.client, request.method.decode(),
-            text_of(request.host), text_of(request.target.partition(b"?")[0]), _PROTOCOLS[request.minor],
-            None if tally is None else tally.route, None if tally is None else tally.version,
-            None if tally is None else self._choice.reason,  # type: ignore[union-attr]
-            None if pool is None else pool.label, self._attempts, status, 0 if upload is None else upload.taken,
-            answer.taken if answer is not None else 0 if self._response is None else self._response.length,
-            begun, duration, refused)
+            sent, begun = self._response.length, now
+        else:
+            sent, begun = 0, 0.0
+        return (request, self._id, self._backend, self._choice, pool, self._attempts, status,
+                0 if upload is None else upload.taken, sent, self.started, begun, now, refused)
 
     def _complete(self) -> None:
         """The answer is whole and written: count it, give the server back, let the client go on."""
@@ -216,11 +213,11 @@ class Exchange(Sending):
         worker = client.worker
         now = worker.clock()
         tally = backend.tally  # type: ignore[union-attr]
-        tally.done(response.status, now - self._started)  # type: ignore[union-attr]
+        tally.done(response.status, now - self.started)  # type: ignore[union-attr]
         if self._answer is None:
             tally.sent += response.length  # type: ignore[union-attr]
         if worker.log is not None:
-            worker.log.add(self._line(worker.log, response.status, now))  # type: ignore[union-attr]
+            worker.log.add(self._ended(pool, response.status, now))  # type: ignore[union-attr]
         backend.servers.release(pool)  # type: ignore[union-attr, arg-type]
         self._server = self._pool = None
         if self._upload is not None and not self._upload.done:
@@ -309,9 +306,9 @@ class Exchange(Sending):
         worker = self.client.worker
         now = worker.clock()
         if self._backend is not None:
-            self._backend.tally.done(CLIENT_CLOSED_REQUEST, now - self._started)
+            self._backend.tally.done(CLIENT_CLOSED_REQUEST, now - self.started)
         if worker.log is not None:
-            worker.log.add(self._line(worker.log, CLIENT_CLOSED_REQUEST, now))
+            worker.log.add(self._ended(self._pool, CLIENT_CLOSED_REQUEST, now))
         self._let_go()
 
     def withdraw(self) -> None:
@@ -351,16 +348,17 @@ class Exchange(Sending):
         now = worker.clock()
         begun, whole_request = self._response is not None, not self._uploading
         if self._backend is not None:
-            self._backend.tally.done(refusal.status, now - self._started)
+            self._backend.tally.done(refusal.status, now - self.started)
         worker.counters.refused(refusal.slug)
+        accept = accept_of(request.raw)
         if worker.log is not None:
-            worker.log.add(self._line(worker.log, refusal.status, now, refusal.slug))
+            worker.log.add(self._ended(self._pool, refusal.status, now, refusal.slug))
         self._let_go()
         if begun:
             client.cut(unframed=self._ends_with_connection)
             return
         keep_alive = request.keep_alive and whole_request and not client.last_one
-        client.write(render(refusal, detail, accept=accept_of(request.raw), keep_alive=keep_alive,
+        client.write(render(refusal, detail, accept=accept, keep_alive=keep_alive,
                             with_body=request.method != b"HEAD"))
         if keep_alive:
             client.done(now, keep_alive=True)

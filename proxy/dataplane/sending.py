@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from proxy.http1.request import Request
 
 
-_LET_GO: list[bytes] = []
+LET_GO: list[bytes] = []
+"""The parts of a request that nobody needs any more."""
 
 
 class Sending(ABC):
@@ -50,7 +51,7 @@ class Sending(ABC):
         self.client = client
         self.request = request
         self._site = site
-        self._started = client.worker.clock()
+        self.started = client.worker.clock()
 
     @abstractmethod
     def fail(self, refusal: Refusal, detail: str) -> None:
@@ -82,7 +83,7 @@ class Sending(ABC):
         if not self._choose():
             return
         self._id = client.worker.request_id(request, client.hop)
-        client.deadline = self._started + self._site.timeouts.response_head
+        client.deadline = self.started + self._site.timeouts.response_head
         if request.length and not self._expect_body(request.length):
             return
         self._attempt(self._build_head())
@@ -91,7 +92,7 @@ class Sending(ABC):
         """The head for the server. The request's parts are let go: of thousands in flight they would fill caches."""
         request = self.request
         head = request_head(request, self.client.hop, self._id)
-        request.parts = _LET_GO
+        request.parts = LET_GO
         return head if request.host else with_host(head, self._backend.authority)  # type: ignore[union-attr]
 
     def _choose(self) -> bool:
@@ -121,7 +122,7 @@ class Sending(ABC):
     def _expect_body(self, length: int) -> bool:
         """Prepare for a body; False when it is refused for its size."""
         limit = self._site.limits.body
-        self._upload = Upload(self, length, self._site, self._started)
+        self._upload = Upload(self, length, self._site, self.started)
         if limit is not None and length > limit:
             self.fail(BODY_TOO_LARGE, f"the body is announced with more than {limit} bytes")
             return False

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from proxy.dataplane.reading import SERVER_FULL
 
 if TYPE_CHECKING:
-    from proxy.dataplane.accesslog import Line
     from proxy.dataplane.client import ClientConnection
     from proxy.dataplane.servers import ServerConnection
     from proxy.dataplane.site import Site
@@ -19,23 +18,22 @@ if TYPE_CHECKING:
 
 
 class Tunnel:
-    """Takes the place of an exchange on both connections. `release` is called once, when it has ended.
+    """Takes the place of an exchange on both connections. `release` is called once, when it has ended, with
+    the bytes that came from the client and those that were sent to it.
 
-    `tally`: of the version that has it. `line`: what the access log will say of it; None where there is no such log. A
-    tunnel is among the worker's `tunnels` from `open` to its end.
+    `tally`: of the version that has it. A tunnel is among the worker's `tunnels` from `open` to its end.
     """
 
-    __slots__ = ("_began", "_client_done", "_half_idle_s", "_idle_s", "_line", "_release", "_server", "_server_done",
+    __slots__ = ("_client_done", "_half_idle_s", "_idle_s", "_received", "_release", "_sent", "_server", "_server_done",
                  "_tally", "client")
 
-    def __init__(self, client: ClientConnection, server: ServerConnection, release: Callable[[], None],
-                 site: Site, tally: Tally, line: Line | None) -> None:
+    def __init__(self, client: ClientConnection, server: ServerConnection, release: Callable[[int, int], None],
+                 site: Site, tally: Tally) -> None:
         self.client = client
         self._server: ServerConnection | None = server
         self._release = release
         self._tally = tally
-        self._line = line
-        self._began = client.worker.clock()
+        self._received = self._sent = 0
         self._idle_s = site.timeouts.tunnel_idle
         # Once one side has ended, a silent other one has usually been forgotten: that is not to last an hour.
         self._half_idle_s = min(self._idle_s, site.timeouts.response_idle)
@@ -70,8 +68,7 @@ class Tunnel:
         """Client → server."""
         self.client.deadline = self.client.worker.now + self._idle_s
         self._tally.received += len(data)
-        if self._line is not None:
-            self._line.received_bytes += len(data)
+        self._received += len(data)
         if self._server is not None:
             self._server.transport.write(data)
 
@@ -79,8 +76,7 @@ class Tunnel:
         """Server → client."""
         self.client.deadline = self.client.worker.now + self._idle_s
         self._tally.sent += len(data)
-        if self._line is not None:
-            self._line.sent_bytes += len(data)
+        self._sent += len(data)
         self.client.write(data)
 
     def client_eof(self) -> bool:
@@ -128,10 +124,7 @@ class Tunnel:
         worker = self.client.worker
         self._tally.tunnels -= 1
         worker.tunnels.remove(self)
-        if self._line is not None and worker.log is not None:
-            self._line.duration_s += round(worker.clock() - self._began, 6)
-            worker.log.add(self._line)
-        self._release()
+        self._release(self._received, self._sent)
 
     def server_full(self) -> None:
         """The server does not keep up."""

@@ -211,6 +211,10 @@ class Worker:
         if self.clients:
             await asyncio.wait([self._emptied], timeout=within_s)
             cut = len(self.clients)
+        if cut:
+            for client in list(self.clients):
+                client.transport.abort()
+            await self._emptied  # each is counted and logged as it goes
         self.close()
         self._tell_if_quiet()
         return cut

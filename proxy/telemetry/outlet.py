@@ -12,7 +12,7 @@ from typing import Protocol
 
 from proxy.clock import Clock, monotonic
 
-FILE_CHUNK = 64 * 1024
+FILE_CHUNK = 256 * 1024
 MODE = 0o640
 LOOK_EVERY_S = 1.0
 """How often a file is compared with what stands at its path, and one that could not be opened is tried again."""

@@ -18,7 +18,7 @@ from proxy.clock import monotonic
 from proxy.telemetry.outlet import LOOK_EVERY_S, Descriptor, LogFile, Outlet
 
 CAPACITY = 1024 * 1024
-_AT_ONCE = 64 * 1024
+_AT_ONCE = 256 * 1024
 
 
 class Sink:
