@@ -26,12 +26,14 @@ from proxy.admin.operations import Operation, prepare
 from proxy.admin.problems import Refused, problem
 from proxy.admin.refusals import refused
 from proxy.admin.sse import Streams
+from proxy.admin.tally import Tally
 from proxy.controlplane.errors import CommandError
 from proxy.controlplane.events import Author
+from proxy.controlplane.journal import JournalError
 from proxy.errors import ConfigError
 
 AUTHOR = web.RequestKey("author", Author)
-STREAMS = web.AppKey("streams", Streams)
+TALLY = web.AppKey("tally", Tally)
 
 log = structlog.get_logger("admin")
 
@@ -43,6 +45,7 @@ class Api:
         self._control = control
         self._failures = Failures()
         self.streams = Streams(control)
+        self.tally = Tally(control.commands.feed)
         self._guard = Guard(control, self._failures, private=private)
         self.operations = self._operations()
         self._roles: dict[object, Role] = {}
@@ -50,7 +53,7 @@ class Api:
     def _operations(self) -> list[Operation]:
         control = self._control
         topics = (
-            StatusHandlers(control, self._failures), RouteHandlers(control), ExplainHandlers(control),
+            StatusHandlers(control, self._failures, self.tally), RouteHandlers(control), ExplainHandlers(control),
             EventHandlers(control, self.streams, self._guard.still_holds), ConfigHandlers(control),
             ProcessHandlers(control, lambda: json_bytes(document(self.operations))),
         )
@@ -67,7 +70,7 @@ class Api:
             else:
                 app.router.add_route(operation.method, operation.path, handler)
         app.on_response_prepare.append(_common_fields)
-        app[STREAMS] = self.streams
+        app[TALLY] = self.tally
         return app
 
     def _serve(self, operation: Operation) -> Handler:
@@ -115,7 +118,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.status in _ENDS_CONNECTION:
             answer.force_close()
         return answer
-    except (CommandError, ConfigError) as error:
+    except CommandError as error:
+        request.app[TALLY].refused[error.kind] += 1
+        return refused(error).answer()
+    except (ConfigError, JournalError) as error:
         return refused(error).answer()
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))

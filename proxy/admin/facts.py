@@ -7,13 +7,15 @@ import os
 from proxy import __version__
 from proxy.admin.control import Control
 from proxy.admin.failures import Failures
+from proxy.admin.tally import Tally
+from proxy.controlplane.errors import NotJournaled
 from proxy.controlplane.slot import Slot
 from proxy.core.snapshot import Snapshot
 from proxy.core.split import shares
 from proxy.telemetry.exposition import Facts, Share, WorkerFacts
 
 
-def facts_of(control: Control, failures: Failures, started_at: float) -> Facts:
+def facts_of(control: Control, failures: Failures, tally: Tally, started_at: float) -> Facts:
     """The facts of this moment; `started_at` stays the same, so that no clock makes it flutter."""
     supervisor, commands = control.supervisor, control.commands
     snapshot, state = supervisor.snapshot, commands.state
@@ -30,6 +32,8 @@ def facts_of(control: Control, failures: Failures, started_at: float) -> Facts:
         last_reload_ok=commands.last_reload_ok,
         last_reload_at=commands.last_reload_at,
         pending={name: route.pending.until for name, route in state.routes.items() if route.pending is not None},
+        events=dict(tally.counts),
+        journal_failures=tally.refused[NotJournaled.kind],
         login_failures=failures.total,
     )
 

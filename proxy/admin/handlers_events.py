@@ -39,7 +39,7 @@ class EventHandlers:
         """What is asked here."""
         return [
             Operation("GET", "/api/v1/events", self.events, "viewer", "A page of events, oldest first", shapes.Events,
-                      query=(_AFTER, _LIMIT, _NEWEST, _ROUTE)),
+                      query=(_AFTER, _LIMIT, _NEWEST, _ROUTE), refusals=(503,)),
             Operation("GET", "/api/v1/events/stream", self.stream, "viewer", "Events as they happen",
                       media=("text/event-stream",), query=(_SINCE, _ROUTE), refusals=(503,), answers_head=False),
         ]

@@ -21,6 +21,7 @@ from proxy.admin.route_views import changed_view, route_view, routes_view
 from proxy.controlplane.ask import Outcome
 from proxy.controlplane.errors import Outdated
 from proxy.core.state import State
+from proxy.settings.units import quote
 
 _ONE = "/api/v1/routes/{route}"
 _CHANGE = (409, 500, 503)
@@ -39,7 +40,8 @@ class RouteHandlers:
         return [
             Operation("GET", "/api/v1/routes", self.routes, "viewer", "Every route", shapes.Routes, has_etag=True,
                       also={304: None}),
-            Operation("GET", _ONE, self.route, "viewer", "One route", shapes.RouteShape, has_etag=True),
+            Operation("GET", _ONE, self.route, "viewer", "One route", shapes.RouteShape, has_etag=True,
+                      also={304: None}),
             _change("PUT", _ONE + "/split", self.split, "Give a route's versions new weights", bodies.SplitBody),
             _change("POST", _ONE + "/rollback", self.rollback, "Send all traffic of a route to its baseline",
                     bodies.RollbackBody),
@@ -59,11 +61,13 @@ class RouteHandlers:
         return json_answer(view, revision=state.revision)
 
     async def route(self, call: Call) -> web.Response:
-        """One route, with its own revision as ETag."""
+        """One route, with its own revision as ETag: 304 for who has seen it."""
         view = self._one(call.route, self._commands.state)
         if view is None:
-            raise Refused(404, f"no route is called `{call.route[:64]}`; `/api/v1/routes` lists them",
+            raise Refused(404, f"no route is called {quote(call.route)}; `/api/v1/routes` lists them",
                           kind="unknown-route")
+        if is_known(call.request.headers.getall("If-None-Match", []), view["revision"]):
+            return web.Response(status=304, headers={"ETag": etag(view["revision"])})
         return json_answer(view, revision=view["revision"])
 
     async def split(self, call: Call) -> web.Response:
@@ -114,10 +118,9 @@ class RouteHandlers:
 
     def _outdated(self, route: str | None, error: Outdated) -> Refused:
         state = self._commands.state
-        current = self._one(route, state) if route is not None else {
-            "revision": state.revision, "routes": self._all(state)}
-        revision = current["revision"] if current is not None else error.revision
-        return Refused(412, error.detail, kind=error.kind, headers={"ETag": etag(revision)}, current=current)
+        current = self._one(route, state) if route is not None else shapes.Routes(
+            revision=state.revision, routes=self._all(state))
+        return Refused(412, error.detail, kind=error.kind, headers={"ETag": etag(error.revision)}, current=current)
 
     def _one(self, name: str, state: State) -> shapes.RouteShape | None:
         found = next((route for route in self._control.supervisor.snapshot.routes if route.name == name), None)

@@ -22,6 +22,7 @@ from proxy.admin.failures import Failures
 from proxy.admin.last_changes import LastChanges
 from proxy.admin.operations import Call, Operation
 from proxy.admin.problems import Refused
+from proxy.admin.tally import Tally
 
 _STATUS_FRESH_S = 0.25
 """Workers report several times a second, so what is older has no news."""
@@ -33,9 +34,10 @@ _OPENMETRICS = "application/openmetrics-text"
 class StatusHandlers:
     """See the module."""
 
-    def __init__(self, control: Control, failures: Failures) -> None:
+    def __init__(self, control: Control, failures: Failures, tally: Tally) -> None:
         self._control = control
         self._failures = failures
+        self._tally = tally
         self._last_changes = LastChanges(control.journal)
         self._made: tuple[object, float, bytes] = (None, -math.inf, b"")
         self._rendering = asyncio.Lock()
@@ -93,7 +95,7 @@ class StatusHandlers:
             return (gzip.compress(text, 1) if squeeze else text), content_type
 
         async with self._rendering:
-            page = exposition.take(facts_of(self._control, self._failures, self._started_at))
+            page = exposition.take(facts_of(self._control, self._failures, self._tally, self._started_at))
             body, content_type = await asyncio.to_thread(write)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if squeeze:

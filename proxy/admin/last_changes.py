@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from proxy.controlplane.events import Event
-from proxy.controlplane.journal import Journal
+from proxy.controlplane.journal import Journal, JournalError
 
 _AT_ONCE = 500
 
@@ -25,7 +25,10 @@ class LastChanges:
             return
         async with self._reading:
             while (last_id := self._journal.last_id) != self.newest:
-                self._take(await asyncio.to_thread(self._read, last_id))
+                try:
+                    self._take(await asyncio.to_thread(self._read, last_id))
+                except JournalError:
+                    return      # status is needed most when a disk fails; it shows what was read before
 
     def _read(self, last_id: int) -> list[Event]:
         if self.newest > 0 and last_id - self.newest <= _AT_ONCE:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from proxy.admin.problems import Fault, Refused
 from proxy.controlplane import errors
 from proxy.controlplane.errors import CommandError
+from proxy.controlplane.journal import JournalError
 from proxy.errors import ConfigError
 
 _STATUSES: dict[type[CommandError], int] = {
@@ -19,10 +20,12 @@ _STATUSES: dict[type[CommandError], int] = {
 }
 
 
-def refused(error: CommandError | ConfigError) -> Refused:
-    """The refusal that says why the change is not made."""
+def refused(error: CommandError | ConfigError | JournalError) -> Refused:
+    """The refusal that says why the change is not made, or why there is nothing to show."""
     if isinstance(error, ConfigError):
         return _bad_file(error)
+    if isinstance(error, JournalError):
+        return Refused(503, str(error), kind="no-journal")
     status = next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
     headers = {"Retry-After": "1"} if isinstance(error, errors.HandingOver) else None
     if isinstance(error, errors.InvalidChange):

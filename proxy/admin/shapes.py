@@ -126,11 +126,11 @@ class WorkerShape(TypedDict):
 
 
 class ReloadShape(TypedDict):
-    """The file, and how the last attempt to read it went; `at` is None before the first."""
+    """The file, and how the last attempt to read it went; `at`: when that was, at first the start."""
 
     file: str | None
     ok: bool
-    at: float | None
+    at: float
 
 
 class Status(TypedDict):

@@ -18,6 +18,7 @@ from proxy.admin.problems import Refused
 from proxy.admin.route_views import event_view
 from proxy.controlplane.events import Event
 from proxy.controlplane.feed import Subscription
+from proxy.controlplane.journal import JournalError
 
 MAX_STREAMS = 64
 _PAGE = 200
@@ -70,9 +71,13 @@ class Streams:
         await write(f"retry: {_RETRY_MS}\n\n".encode())
         last = after or 0
         if after is not None:
-            async for piece, newest in self._missed(after, route):
-                await write(piece)
-                last = newest
+            try:
+                async for piece, newest in self._missed(after, route):
+                    await write(piece)
+                    last = newest
+            except JournalError as error:
+                # Half of what was missed is worse than nothing: the reader comes back and asks again.
+                raise ConnectionResetError("the journal cannot be read") from error
         heartbeat_s = self._control.patience.heartbeat_s
         while True:
             event = await _next(subscription, heartbeat_s)

@@ -52,6 +52,8 @@ def _routes(control: Control, last_changes: Mapping[str, Event]) -> list[shapes.
     totals, now = _Totals(control.supervisor.fold), control.wall()
     views: list[shapes.StatusRoute] = []
     for route in snapshot.routes:
+        if route.name not in state.routes:      # a reload is under way
+            continue
         last = last_changes.get(route.name)
         views.append({
             **route_view(route, state.routes[route.name], now),

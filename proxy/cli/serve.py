@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,18 +18,25 @@ import structlog
 import uvloop
 
 from proxy import __version__
+from proxy.admin.control import Control
 from proxy.admin.server import admin_server
 from proxy.cli import exits
+from proxy.clock import monotonic
+from proxy.controlplane.commands import Commands
 from proxy.controlplane.descriptors import affordable_connections, raise_descriptor_limit
 from proxy.controlplane.errors import StartError
+from proxy.controlplane.journal import Journal
 from proxy.controlplane.listeners import open_listeners
 from proxy.controlplane.process import WORKER_COMMAND
 from proxy.controlplane.secret import load_secret
 from proxy.controlplane.supervisor import Supervisor
+from proxy.core.merge import initial, steered
 from proxy.core.route import Route
 from proxy.core.snapshot import Snapshot
+from proxy.core.state import State
 from proxy.settings import Settings
 from proxy.telemetry import logs
+from proxy.telemetry.exposition import Exposition
 
 _LOG_FLUSH_S = 1.0
 _ROUTES_SHOWN = 20
@@ -45,27 +53,40 @@ def serve_until_told(settings: Settings, worker_command: Sequence[str] = WORKER_
     except StartError as error:
         sink.close(_LOG_FLUSH_S)
         print(f"turnout: {error}", file=sys.stderr)
-        return exits.FAILED
+        return getattr(error, "exit_code", exits.FAILED)
     finally:
         sink.close(_LOG_FLUSH_S)
 
 
 async def _serve(settings: Settings, worker_command: Sequence[str]) -> int:
     signals = _Signals(asyncio.get_running_loop())
-    snapshot = _first_snapshot(settings)
+    first = _first_snapshot(settings)
     for warning in settings.warnings:
         log.warning("configuration", warning=str(warning))
+    journal = Journal.open(settings.state_dir, keep=settings.events_kept)
+    step = initial(settings.routes, {version.name for version in settings.versions}, journal.state, time.time())
+
+    def compiled(settings: Settings, state: State) -> Snapshot:
+        routes = steered(settings.routes, state)
+        return replace(settings.snapshot(state.revision, first.secret), routes=routes, policy=first.policy)
+
     supervisor = Supervisor(
-        snapshot, open_listeners(settings.listen, settings.workers), settings.workers, worker_command=worker_command
+        compiled(settings, step.state), open_listeners(settings.listen, settings.workers), settings.workers,
+        worker_command=worker_command,
     )
+    commands = Commands(
+        settings, step.state, journal, supervisor, compile_snapshot=compiled, clock=monotonic, wall=time.time)
+    control = Control(supervisor, commands, journal, Exposition(supervisor.fold, settings.buckets))
     try:
-        async with admin_server(supervisor, settings.admin) as admin:
+        async with commands, admin_server(control, settings.admin) as admin:
+            await commands.begin(step.moves)
             if await _before(signals.first, supervisor.start(), "start"):
                 _announce(supervisor, admin)
                 await signals.first.wait()
             return await _leave(supervisor, signals, settings.policy.timeouts.drain)
     finally:
         await supervisor.stop(0.0)
+        journal.close()
 
 
 async def _leave(supervisor: Supervisor, signals: _Signals, drain_s: float) -> int:

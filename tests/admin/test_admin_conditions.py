@@ -15,7 +15,9 @@ def test_if_match_names_the_revisions_that_may_be_changed(fields: list[str], rev
     assert seen_revisions(fields) == revisions
 
 
-@pytest.mark.parametrize("text", ["7", '"7', "'7'", '"7" "8"', "*, *", '*, "7"', 'w/"7"', "x" * 8000, '"7",' * 2000 + "x"])
+@pytest.mark.parametrize("text", [
+    "7", '"7', "'7'", '"7" "8"', "*, *", '*, "7"', 'w/"7"', "x" * 8000, '"7",' * 2000 + "x",
+])
 def test_what_is_no_list_of_tags_is_refused_and_not_ignored(text: str) -> None:
     with pytest.raises(Refused) as caught:
         seen_revisions([text])
