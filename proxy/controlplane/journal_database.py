@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from errno import EACCES
 from functools import reduce
 from operator import xor
 from pathlib import Path
@@ -20,7 +21,7 @@ from proxy.controlplane.journal_schema import Schema, check_version, migrate, sc
 from proxy.controlplane.state_codec import CodecError, decode_route, digest
 from proxy.core.state import State
 
-_BUSY_S = 2.0                              # how long a predecessor's last commit, or a backup, may hold the write lock
+_BUSY_S = 1.0                              # how long a predecessor's last commit, or a backup, may hold the write lock
 _CHECKPOINT_PAGES = 1000                   # 4 MiB: a checkpoint's syncs fall on one change in some 200
 _SETTINGS = (
     "PRAGMA synchronous = FULL",           # a commit is on the disk when it returns
@@ -29,6 +30,7 @@ _SETTINGS = (
     "PRAGMA cell_size_check = ON",         # notices damage where it is read
     "PRAGMA temp_store = MEMORY",          # no files elsewhere
 )
+_EFFECTIVE = os.access in os.supports_effective_ids
 _NO_DAMAGE = frozenset({
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
@@ -104,7 +106,12 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _create_if_missing(path: Path, mark: Mark) -> None:
-    """Put an empty file there, for its owner only: SQLite gives its other files the same mode."""
+    """Put an empty file there, for its owner only: SQLite gives its other files the same mode. Raises OSError.
+
+    A file that may not be written is refused before SQLite sees it, which would leave others like it behind.
+    """
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK, effective_ids=_EFFECTIVE):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(path))
     if path.exists() and path.stat().st_size:
         return
     revision, event = mark.read()

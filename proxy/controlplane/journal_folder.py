@@ -37,8 +37,9 @@ def make_folder(folder: Path) -> None:
 
 def unusable(folder: Path, error: OSError) -> StateError:
     """The refusal of a folder that cannot be made, read or written."""
+    where = f" ({error.filename})" if error.filename not in (None, str(folder), folder) else ""
     return StateError(
-        f"cannot keep state in {folder}: {error.strerror} ({error.filename or folder}); let the user that runs Turnout "
+        f"cannot keep state in {folder}: {error.strerror}{where}; let the user that runs Turnout "
         "write there and see that the disk has room, or choose another `state_dir`, or `memory` to keep none"
     )
 
@@ -66,10 +67,15 @@ class Hold:
             raise refusal from error
 
     def claim(self) -> None:
-        """Write this process down as the holder; for a predecessor, again, when its successor has failed."""
-        line = b"%d\n" % os.getpid()
-        os.pwrite(self.descriptor, line, 0)
-        os.ftruncate(self.descriptor, len(line))
+        """Write this process down as the holder, as well as it goes: a full disk takes the name, not the hold.
+
+        A predecessor does it again when its successor has failed.
+        """
+        try:
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
+        except OSError:
+            pass
 
     def close(self) -> None:
         """Let go of the folder, unless a successor has a copy of the descriptor."""
