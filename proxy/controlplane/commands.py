@@ -220,6 +220,7 @@ class Commands:
                 step = judge(self.state, found)
             except ChangeError as error:
                 if error.kind != InvalidChange.kind:
+                    _must_be_valid(problems)
                     raise _REFUSED[error.kind](str(error)) from None
                 problems += error.problems
             _must_be_valid(problems)
