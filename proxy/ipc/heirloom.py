@@ -68,7 +68,7 @@ def receive_tell(sock: socket.socket) -> tuple[Tell, list[socket.socket]] | None
 
     Raises OSError and msgspec.DecodeError.
     """
-    data, descriptors, _, _ = socket.recv_fds(sock, MAX_MESSAGE, _MOST_SOCKETS)
+    data, descriptors, _, _ = socket.recv_fds(sock, MAX_MESSAGE, _MOST_SOCKETS, socket.MSG_CMSG_CLOEXEC)
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     try:
         return (msgspec.json.decode(data, type=Tell), sockets) if data else None

@@ -7,12 +7,15 @@ Each process has its own key, so the successor of a dead worker never mixes with
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from proxy.telemetry.counters import LABELS
-from proxy.telemetry.histogram import Histogram
+from proxy.telemetry.histogram import BOUNDS, Histogram
 from proxy.telemetry.scope import Scope
 
 Labels = tuple[str, ...]
+_NOBODY = 0
+"""Processes are counted from 1."""
 
 
 class Fold:
@@ -64,6 +67,31 @@ class Fold:
                 holds = scope.holds(LABELS.get(name, ()))
                 for labels in [labels for labels in series if not holds(labels)]:
                     del series[labels]
+
+    def dump(self) -> dict[str, Any]:
+        """Return every sum as JSON values, for a successor's `restore`; gauges belong to the living and stay here."""
+        return {
+            "counters": [[name, labels, value] for name, series in self._counters.items()
+                         for labels, value in series.items()],
+            "histograms": [[name, labels, {str(index): count for index, count in histogram.buckets.items()},
+                            histogram.sum]
+                           for name, series in self._histograms.items() for labels, histogram in series.items()],
+            "buckets": len(BOUNDS),
+        }
+
+    def restore(self, dump: Mapping[str, Any]) -> None:
+        """Add the sums of a predecessor, so that no counter goes backwards.
+
+        One of another release may have other buckets: its histograms start anew then, as after a restart.
+        """
+        histograms = dump.get("histograms", ()) if dump.get("buckets") == len(BOUNDS) else ()
+        counters = [(name, tuple(labels), value) for name, labels, value in dump.get("counters", ())]
+        durations = [
+            (name, tuple(labels), {int(index): count for index, count in buckets.items()}, total)
+            for name, labels, buckets, total in histograms
+        ]
+        self.add(_NOBODY, counters, (), durations)
+        self.forget(_NOBODY)
 
     def counters(self, name: str) -> Mapping[Labels, float]:
         """Return every series of a counter by its label values; empty when none was reported yet."""

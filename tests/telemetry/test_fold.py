@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from proxy.telemetry import counters as metric
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.scope import Scope
@@ -63,3 +65,21 @@ def test_sums_of_what_left_the_configuration_are_let_go() -> None:
     assert set(fold.histograms(metric.DURATION)) == {("stays", "old")}
     assert set(fold.counters(metric.UPSTREAM_ERRORS)) == {("old", "a", "refused")}
     assert fold.counters(metric.REFUSALS) == {("no-route",): 1}
+
+
+def test_what_a_successor_restores_goes_on_from_there() -> None:
+    before, after = Fold(), Fold()
+    before.add(1, [("n_total", ("a", "b"), 3)], [("open", (), 5)], [("d", ("a",), {3: 1, 4: 2}, 0.5)])
+    after.add(1, [("n_total", ("a", "b"), 1)], [], [])
+    after.restore(json.loads(json.dumps(before.dump())))
+    assert after.counters("n_total") == {("a", "b"): 4}
+    assert after.histograms("d")["a",].buckets == {3: 1, 4: 2}
+    assert after.histograms("d")["a",].sum == 0.5
+    assert after.gauges("open") == {}
+
+
+def test_histograms_of_a_release_with_other_buckets_start_anew() -> None:
+    before, after = Fold(), Fold()
+    before.add(1, [("n_total", (), 3)], [], [("d", (), {3: 1}, 0.5)])
+    after.restore({**before.dump(), "buckets": 17})
+    assert (after.counters("n_total"), after.histograms("d")) == ({(): 3}, {})
