@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 OFF = "off"
 STDOUT = "stdout"
-AT_ONCE = 96
-"""Lines made at once: so many that getting into it costs little, so few that they fit a cache and take 80 µs."""
+AT_ONCE = 160
+"""Lines made at once: so many that getting into it costs little, so few that they fit a cache and take 0.1 ms."""
 HAND_OVER = 128 * 1024
 """Bytes given to the sink at once. Waking its thread costs as much as some dozens of lines."""
 CLOSE_S = 1.0
@@ -123,19 +123,24 @@ class AccessLog:
 
     def _make_lines(self) -> None:
         """Every tenth of a microsecond in this loop is one of each request."""
-        lines, stamp = self._lines, self.stamp
+        lines, since, until, stamp = self._lines, 0.0, 0.0, ""
         for request, name, backend, choice, pool, attempts, status, received, sent, started, begun, now, refused \
                 in self._waiting:
+            if not since <= started < until:
+                stamp = self.stamp(started)
+                since, until = self._millisecond / 1000 - self._ahead_s, (self._millisecond + 1) / 1000 - self._ahead_s
+            duration = int((now - started) * 1e6) / 1e6
             route = version = reason = None
-            if backend is not None and choice is not None:
-                route, version, reason = backend.tally.route, backend.version, choice.reason
+            if backend is not None:
+                route, version, reason = backend.tally.route, backend.version, choice.reason  # type: ignore[union-attr]
+                host = request.host.decode()
+            else:
+                host = request.host.decode("ascii", "backslashreplace")  # nobody has looked at it: it may hold anything
             lines.append(Line(
-                stamp(started), name.decode(), request.client, request.method.decode(),
-                request.host.decode("ascii", "backslashreplace"),
-                request.target.partition(b"?")[0].decode("ascii", "backslashreplace"),
-                _PROTOCOLS[request.minor], route, version, reason,
+                stamp, name.decode(), request.client, request.method.decode(), host,
+                request.target.partition(b"?")[0].decode(), _PROTOCOLS[request.minor], route, version, reason,
                 None if pool is None else pool.label, attempts, status, received, sent,
-                int((begun - started) * 1e6) / 1e6 if begun else None, int((now - started) * 1e6) / 1e6, refused))
+                duration if begun == now else int((begun - started) * 1e6) / 1e6 if begun else None, duration, refused))
         self._waiting.clear()
         text = _encode(lines)
         self._made.append(text)

@@ -216,8 +216,9 @@ class Exchange(Sending):
         tally.done(response.status, now - self.started)  # type: ignore[union-attr]
         if self._answer is None:
             tally.sent += response.length  # type: ignore[union-attr]
-        if worker.log is not None:
-            worker.log.add(self._ended(pool, response.status, now))  # type: ignore[union-attr]
+        log = worker.log
+        if log is not None:
+            log.add(self._ended(pool, response.status, now))  # type: ignore[union-attr]
         backend.servers.release(pool)  # type: ignore[union-attr, arg-type]
         self._server = self._pool = None
         if self._upload is not None and not self._upload.done:
