@@ -71,8 +71,8 @@ class Line(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 def tunnelled(ended: Ended, received: int, sent: int, now: float) -> Ended:
-    """The same for a tunnel that this exchange has become, and that has ended now."""
-    return (*ended[:7], received, sent, *ended[9:11], now, "")
+    """The same for the tunnel that this exchange has become, and that has ended now."""
+    return (*ended[:7], received, sent, ended[9], ended[11], now, "")
 
 
 def no_request(stamp: str, client: str, refusal: Refusal) -> Line:

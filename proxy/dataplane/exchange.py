@@ -197,6 +197,8 @@ class Exchange(Sending):
         """What the access log needs of this exchange, which ended at `now` and had a server of `pool` then."""
         request, answer, upload = self.request, self._answer, self._upload
         request.raw, request.parts = b"", LET_GO   # what is kept for a while is not to push other things out of caches
+        if pool is None and self._excluded:
+            pool = self._excluded[-1]              # nobody was left to try after it
         if answer is not None:
             sent, begun = answer.taken, self._begun_at
         elif self._response is not None:
