@@ -84,7 +84,7 @@ class Site:
     def _reach_servers(self, open_pool: Callable[[Server], ServerPool], before: Site | None) -> None:
         """Pools and balancers. Versions that did not change keep their counts of what is in flight."""
         versions = self.snapshot.versions
-        if before is not None and before.snapshot.versions == versions:
+        if before is not None and (before.snapshot.versions is versions or before.snapshot.versions == versions):
             self.pools, self.balancers = before.pools, before.balancers
             return
         known, kept = (before.pools, before.balancers) if before else ({}, {})

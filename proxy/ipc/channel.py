@@ -17,7 +17,8 @@ from typing import cast
 import msgspec
 
 from proxy.ipc.frames import FrameError, Frames, frame
-from proxy.ipc.messages import Message, decode, encode
+from proxy.ipc.messages import Message, encode
+from proxy.ipc.reader import Reader
 
 MAX_BACKLOG = 8 * 1024 * 1024
 """Bytes that may wait for the peer when another message is sent; one snapshot of any permitted size always fits."""
@@ -35,6 +36,7 @@ class Channel(asyncio.Protocol):
         self._on_message = on_message
         self._on_closed = on_closed
         self._frames = Frames()
+        self._reader = Reader()
         self._transport: asyncio.Transport | None = None
         self._paused = False
         # What arrives while `open_channel` has not returned: a turn of the loop or two, so it needs no bound. (Pausing
@@ -100,7 +102,7 @@ class Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Cut frames and hand on each message (called by the event loop)."""
         try:
-            messages = [decode(payload) for payload in self._frames.feed(data)]
+            messages = [self._reader.read(payload) for payload in self._frames.feed(data)]
         except FrameError as error:
             self._fail(str(error))
             return

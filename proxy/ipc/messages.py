@@ -68,7 +68,8 @@ class Drained(msgspec.Struct, frozen=True, tag="drained"):
     cut: int
 
 
-Message = Apply | Ready | Drain | Applied | Stats | Quiet | Drained
+Other = Ready | Drain | Applied | Stats | Quiet | Drained
+Message = Apply | Other
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -1,0 +1,75 @@
+"""Reading the messages of one channel, with a memory: a snapshot mostly repeats the one before it.
+
+A thousand routes take a millisecond to decode, and a change that is to be in force at once concerns one of them. So
+parts whose bytes are those of the snapshot before are not decoded again. They are the very same objects then, which
+makes finding out what has changed as cheap: the data plane compares by identity first.
+"""
+
+from __future__ import annotations
+
+from operator import eq
+
+import msgspec
+
+from proxy.core.route import Route, Version
+from proxy.core.snapshot import Policy, Snapshot
+from proxy.ipc.messages import Apply, Message, Other
+
+
+class _Parts(msgspec.Struct, frozen=True):
+    """A `Snapshot` whose parts are still bytes."""
+
+    revision: int
+    versions: msgspec.Raw
+    routes: list[msgspec.Raw]
+    policy: msgspec.Raw
+    secret: bytes
+
+
+class _Apply(msgspec.Struct, frozen=True, tag="apply"):
+    snapshot: _Parts
+    cut: tuple[tuple[str, str], ...] = ()
+
+
+_message: msgspec.msgpack.Decoder[_Apply | Other] = msgspec.msgpack.Decoder(_Apply | Other)
+_route = msgspec.msgpack.Decoder(Route).decode
+_versions = msgspec.msgpack.Decoder(tuple[Version, ...]).decode
+_policy = msgspec.msgpack.Decoder(Policy).decode
+
+
+class Reader:
+    """Decodes exactly what `messages.decode` does. Keeps the bytes of one snapshot."""
+
+    def __init__(self) -> None:
+        self._known: tuple[_Parts, Snapshot] | None = None
+
+    def read(self, payload: bytes) -> Message:
+        """Return the message in `payload`. Raises msgspec.DecodeError (also its ValidationError) when it is none."""
+        message = _message.decode(payload)
+        if not isinstance(message, _Apply):
+            return message
+        snapshot = self._snapshot(message.snapshot)
+        self._known = message.snapshot, snapshot
+        return Apply(snapshot, message.cut)
+
+    def _snapshot(self, parts: _Parts) -> Snapshot:
+        if self._known is None:
+            return Snapshot(parts.revision, _versions(parts.versions), tuple(map(_route, parts.routes)),
+                            _policy(parts.policy), parts.secret)
+        known, before = self._known
+        return Snapshot(
+            parts.revision,
+            before.versions if parts.versions == known.versions else _versions(parts.versions),
+            _routes(parts.routes, known.routes, before.routes),
+            before.policy if parts.policy == known.policy else _policy(parts.policy),
+            parts.secret)
+
+
+def _routes(raw: list[msgspec.Raw], known: list[msgspec.Raw], before: tuple[Route, ...]) -> tuple[Route, ...]:
+    """The routes, those taken from before that stand at the same place in the same bytes."""
+    routes = list(before[:len(raw)])
+    for place, same in enumerate(map(eq, raw, known)):
+        if not same:
+            routes[place] = _route(raw[place])
+    routes += map(_route, raw[len(known):])
+    return tuple(routes)
