@@ -30,6 +30,7 @@ log = structlog.get_logger("commands")
 
 SETTLED_S = 0.25
 """A file that was just changed is read once it has stayed the same for so long: it may be half written."""
+_OFF_S = 1.0        # between two looks at whether looking was turned on
 
 
 class Reloader:
@@ -97,21 +98,21 @@ class FileWatch:
     the content that was seen.
 
     Content, not inotify: that misses what a mounted configuration does. The first look always reloads, which changes
-    nothing unless the file was changed since it was read at the start.
+    nothing unless the file was changed since it was read at the start. `pause`: waits for so many seconds.
     """
 
     def __init__(self, settings: Callable[[], Settings], reload: Callable[[Ask], Awaitable[Outcome]],
-                 settled_s: float = SETTLED_S) -> None:
+                 pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._settings = settings
         self._reload = reload
-        self._settled_s = settled_s
+        self._pause = pause
         self._seen: bytes | None = None
 
     async def run(self) -> None:
         """Look every `settings.watch_s` seconds, until cancelled. While that is None, look for nothing."""
         while True:
             settings = self._settings()
-            await asyncio.sleep(settings.watch_s or 1.0)
+            await self._pause(settings.watch_s or _OFF_S)
             if settings.watch_s is not None and settings.file is not None:
                 await self.look(settings.file)
 
@@ -120,7 +121,7 @@ class FileWatch:
         digest = await asyncio.to_thread(_digest, file)
         if digest is None or digest == self._seen:
             return      # gone for a moment, as while an editor replaces it: what it said stays in force
-        await asyncio.sleep(self._settled_s)
+        await self._pause(SETTLED_S)
         if await asyncio.to_thread(_digest, file) != digest:
             return      # still being written: the next look sees it
         try:
