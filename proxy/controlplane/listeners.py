@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,13 +33,15 @@ class Listener:
     """One address and its sockets. Port 0 is resolved in `listen`.
 
     `file`: device and inode of a Unix socket's file. The kernel keeps an inode as long as a socket is bound to it, so
-    they tell our file from a successor's in the same place. `inherited`: others may listen on it still.
+    they tell our file from a successor's in the same place. `inherited`: others may listen on it still. `asked`: the
+    address with the port that was asked for, which may be 0.
     """
 
     listen: Listen
     sockets: tuple[socket.socket, ...]
     file: tuple[int, int] | None = None
     inherited: bool = False
+    asked: str = ""
 
     def sockets_of(self, worker: int, workers: int) -> tuple[socket.socket, ...]:
         """Return the sockets that this one of so many workers accepts from; together they have all of them."""
@@ -85,6 +87,11 @@ class Listeners:
         """Every socket with its address: what a successor is handed."""
         return [(listener.listen.address, sock) for listener in self._listeners for sock in listener.sockets]
 
+    @property
+    def asked(self) -> dict[str, str]:
+        """For addresses whose port the system has chosen: what was asked for."""
+        return {each.listen.address: each.asked for each in self._listeners if each.asked}
+
     def close(self, *, keep_files: bool = False) -> None:
         """Accept nothing more: once the workers have closed theirs, a new connection is refused.
 
@@ -105,15 +112,57 @@ def addresses_of(listens: Iterable[Listen]) -> frozenset[str]:
     return frozenset(found)
 
 
-def open_listeners(
-    listens: Sequence[Listen], workers: int, inherited: Iterable[Bound] = ()
-) -> Listeners:
+class Heirlooms:
+    """Listening sockets from somebody before us, until they are taken or closed."""
+
+    def __init__(self, bound: Iterable[Bound] = ()) -> None:
+        self._sockets: dict[str, list[socket.socket]] = {}
+        self._asked: dict[str, str] = {}
+        self._inodes: set[int] = set()
+        self.add(bound)
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """Every address that came, also those that were taken meanwhile."""
+        return frozenset(self._asked)
+
+    def add(self, bound: Iterable[Bound], asked: Mapping[str, str] | None = None) -> None:
+        """Own these sockets from here on; what comes twice, from two workers that shared it, is closed once.
+
+        `asked`: as `Listeners.asked` of the one before.
+        """
+        for address, sock in bound:
+            inode = os.fstat(sock.fileno()).st_ino
+            if inode in self._inodes:
+                sock.close()
+                continue
+            self._inodes.add(inode)
+            self._sockets.setdefault(address, []).append(sock)
+            self._asked[address] = (asked or {}).get(address, address)
+
+    def take(self, wanted: Listen) -> tuple[Listen, list[socket.socket]]:
+        """Return the sockets of this address, with its real port where 0 is wanted; none when there are none."""
+        for address in list(self._sockets):
+            if wanted.address in (address, self._asked[address]):
+                port = 0 if wanted.unix_path is not None else int(address.rpartition(":")[2])
+                return replace(wanted, port=port), self._sockets.pop(address)
+        return wanted, []
+
+    def close(self) -> None:
+        """Let go of what nobody took."""
+        for sockets in self._sockets.values():
+            for sock in sockets:
+                sock.close()
+        self._sockets.clear()
+
+
+def open_listeners(listens: Sequence[Listen], workers: int, heirlooms: Heirlooms | None = None) -> Listeners:
     """Bind and listen on every address, for `workers` processes.
 
-    `inherited` sockets belong to this function from here on: those of a wanted address are used, and completed if the
-    workers are more; the others are closed. Raises StartError, with nothing left open, when an address cannot be had.
+    `heirlooms` of a wanted address are used, and completed if the workers are more; the others are closed. Raises
+    StartError, with nothing left open, when an address cannot be had.
     """
-    heirlooms = _by_address(inherited)
+    heirlooms = Heirlooms() if heirlooms is None else heirlooms
     opened: list[Listener] = []
     try:
         for listen in listens:
@@ -123,30 +172,14 @@ def open_listeners(
             listener.close(keep_file=listener.inherited)
         raise
     finally:
-        for sockets in heirlooms.values():
-            for sock in sockets:
-                sock.close()
+        heirlooms.close()
     return Listeners(opened, workers)
 
 
-def _by_address(inherited: Iterable[Bound]) -> dict[str, list[socket.socket]]:
-    """Sort the sockets; what came twice, from two workers that shared it, is closed once."""
-    found: dict[str, list[socket.socket]] = {}
-    known: set[int] = set()
-    for address, sock in inherited:
-        inode = os.fstat(sock.fileno()).st_ino
-        if inode in known:
-            sock.close()
-        else:
-            known.add(inode)
-            found.setdefault(address, []).append(sock)
-    return found
-
-
-def _open(listen: Listen, workers: int, heirlooms: dict[str, list[socket.socket]]) -> list[Listener]:
+def _open(listen: Listen, workers: int, heirlooms: Heirlooms) -> list[Listener]:
     if listen.unix_path is None:
         return _open_tcp(listen, workers, heirlooms)
-    sockets = heirlooms.pop(listen.address, [])
+    _, sockets = heirlooms.take(listen)
     file = _file_at(listen.unix_path)
     if sockets and file is not None:
         return [Listener(listen, tuple(map(_listening, sockets)), file, inherited=True)]
@@ -169,15 +202,17 @@ def _places(listen: Listen) -> list[tuple[int, Listen]]:
     return [(family, Listen(host, listen.port)) for family, host in places]
 
 
-def _open_tcp(listen: Listen, workers: int, heirlooms: dict[str, list[socket.socket]]) -> list[Listener]:
+def _open_tcp(listen: Listen, workers: int, heirlooms: Heirlooms) -> list[Listener]:
     places = _places(listen)
     opened: list[Listener] = []
     absent: OSError | None = None
     for family, place in places:
-        port = listen.port or (opened[0].listen.port if opened else 0)
-        place = replace(place, port=port)
+        bound, inherited = heirlooms.take(place)
+        if not inherited and opened:
+            bound = replace(place, port=opened[0].listen.port)  # the port that was chosen for the first one
         try:
-            opened.append(_open_address(family, place, workers, heirlooms.pop(place.address, [])))
+            opened.append(replace(_open_address(family, bound, workers, inherited),
+                                  asked="" if listen.port else place.address))
         except OSError as error:
             # A name such as `localhost` may resolve to a family that this host does not have.
             if error.errno not in _ABSENT or len(places) == 1:

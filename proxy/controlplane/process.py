@@ -41,15 +41,17 @@ class WorkerProcess:
         clock: Clock,
         on_stats: Callable[[int, Stats], None],
         on_change: Callable[[], None],
-        first_words: Callable[[], bytes],
+        first_words: Callable[[], bytes | None],
     ) -> None:
         self.index = index
         self.life = life
         self.state = State.STARTING
         self.revision = 0
         self.cut = 0
-        self.has_asked = False
-        """Whether it is ready for its first snapshot, and has been sent it."""
+        self.is_ready = False
+        """Whether it has asked for its first snapshot."""
+        self.has_begun = False
+        """Whether it has been sent it."""
         self.quiet = False
         """Whether it has said that it begins no request any more."""
         self.killed_because: str | None = None
@@ -90,6 +92,12 @@ class WorkerProcess:
             ours.close()
             self._signal(signal.SIGKILL)
             raise
+
+    def begin(self) -> None:
+        """Send the first snapshot, if the worker is ready for it and there is one."""
+        if self.is_ready and not self.has_begun and (words := self._first_words()) is not None:
+            self.has_begun = True
+            self.apply(words)
 
     def apply(self, framed_snapshot: bytes) -> None:
         """Send an `Apply`, encoded once for all workers; `applied` tells when it is in force."""
@@ -164,8 +172,9 @@ class WorkerProcess:
         self.heard_at = self._clock()
         match message:
             case Ready():
-                self.has_asked = True
-                self.apply(self._first_words())
+                self.is_ready = True
+                self._on_change()
+                self.begin()
             case Stats():
                 self._on_stats(self.life, message)
             case Applied(revision):

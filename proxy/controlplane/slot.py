@@ -32,8 +32,8 @@ class Crew:
     workers: int
     clock: Clock
     lives: itertools.count[int]
-    first_words: Callable[[], bytes]
-    """Returns the snapshot that a new worker is to start with, as an encoded `Apply`."""
+    first_words: Callable[[], bytes | None]
+    """Returns the snapshot that a new worker is to start with, as an encoded `Apply`; None: it is to wait."""
     on_stats: Callable[[int, Stats], None]
     on_gone: Callable[[int], None]
     """Told the life of every process that has ended."""

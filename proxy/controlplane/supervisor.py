@@ -11,7 +11,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -23,6 +23,7 @@ from proxy.controlplane.process import WORKER_COMMAND
 from proxy.controlplane.slot import Crew, Slot
 from proxy.controlplane.succession import Predecessor, Succession
 from proxy.core.snapshot import Snapshot
+from proxy.core.withdrawal import without
 from proxy.ipc.channel import framed
 from proxy.ipc.messages import Apply, Stats
 from proxy.telemetry.fold import Fold
@@ -63,6 +64,16 @@ class Stopped:
     killed: int
 
 
+class Witness(Protocol):
+    """Somebody else who keeps the sums."""
+
+    def stats(self, life: int, stats: Stats) -> None:
+        """What a worker process has counted."""
+
+    def gone(self, life: int) -> None:
+        """A worker process has ended."""
+
+
 class Supervisor:
     """Owner of the workers. `listeners` are its own from here on: `stop` closes them."""
 
@@ -86,13 +97,19 @@ class Supervisor:
         self._started_at = clock()
         self._outcome: asyncio.Future[None] | None = None
         self._stopping = False
-        self._keep_files = False
+        self.keep_files = False
+        """Whether somebody else goes on with our sockets: then `stop` leaves the files of Unix sockets in place."""
+        self.witness: Witness | None = None
+        """Told what the workers count as well: a successor."""
+        self._may_begin = False
+        self._prepared: asyncio.Future[None] | None = None
+        self._all_quiet = asyncio.Event()
         self._succession = Succession(patience.quiet_s)
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
         crew = Crew(
             worker_command, workers, clock, itertools.count(1),
-            lambda: framed(Apply(self.snapshot)), self._on_stats, self.fold.forget, self._on_change,
+            self._first_words, self.count, self.uncount, self._on_change,
             lambda verb, facts: self.on_event(verb, facts),
         )
         self.slots = tuple(Slot(index, listeners.bound_of(index), crew) for index in range(workers))
@@ -140,33 +157,59 @@ class Supervisor:
                 reasons.append(f"worker {slot.index} serves by revision {process.revision} still")
         return reasons
 
-    async def start(self) -> None:
-        """Start the workers and wait until every one serves; then those of a predecessor are told to leave.
+    async def prepare(self) -> None:
+        """Start the workers and wait until every one could serve at once; none does before `start`.
 
-        Raises StartError when they cannot; `stop` is due then, and a predecessor's workers serve on.
+        Raises StartError when they cannot; `stop` is due then.
         """
-        self._outcome = asyncio.get_running_loop().create_future()
+        self._prepared = asyncio.get_running_loop().create_future()
         self._tasks = [asyncio.create_task(slot.run(), name=f"worker-{slot.index}") for slot in self.slots]
         for task in self._tasks:
             task.add_done_callback(_report_failure)
         self._watch = asyncio.create_task(self._watch_workers(), name="worker-watch")
+        await self._prepared
+
+    async def start(self, snapshot: Snapshot | None = None) -> None:
+        """Let the workers serve, by this snapshot if one is given, and wait until every one does.
+
+        Those of a predecessor are told to leave then. Raises StartError when they cannot; `stop` is due then, and a
+        predecessor's workers serve on.
+        """
+        self.snapshot = snapshot or self.snapshot
+        self._outcome = asyncio.get_running_loop().create_future()
         try:
+            self._may_begin = True
+            if self._prepared is None:
+                await self.prepare()
+            for slot in self.slots:
+                if slot.process is not None:
+                    slot.process.begin()
             await self._outcome
         except StartError:
-            self._keep_files = self._succession.forget()  # they serve on, and so by these files
+            self.keep_files |= self._succession.forget()  # they serve on, and so by these files
             raise
         self._succession.send_home(self.snapshot.policy.timeouts.drain)
-
-    def let_go(self) -> None:
-        """Leave sockets and predecessors to somebody else: `stop` ends nothing but our own workers."""
-        self._succession.forget()
-        self._keep_files = True
 
     def follow(self, predecessor: Predecessor) -> None:
         """Let no change be answered before this predecessor's workers have become quiet, and leave after them."""
         self._succession.add(predecessor)
         if self._served:
             self._succession.send_home(self.snapshot.policy.timeouts.drain)
+
+    async def settled(self) -> None:
+        """Wait until no predecessor's worker begins a request any more."""
+        await self._succession.outlive(())
+
+    async def quiet(self) -> None:
+        """Wait until no worker of ours begins a request any more. Only when `stop` was called, which may go on."""
+        await self._all_quiet.wait()
+
+    def cut_off(self, pairs: Collection[tuple[str, str]]) -> None:
+        """End what the workers still do for these (route, version) pairs, also while they drain."""
+        message = framed(Apply(without(self.snapshot, pairs), tuple(pairs)))
+        for slot in self.slots:
+            if slot.process is not None:
+                slot.process.apply(message)
 
     async def apply(self, snapshot: Snapshot, cut: Collection[tuple[str, str]] = ()) -> Change:
         """Bring the snapshot to every worker; returns when no worker serves by an older one.
@@ -180,8 +223,8 @@ class Supervisor:
         began = self._clock()
         message = framed(Apply(snapshot, tuple(cut)))  # once for all: a large snapshot takes milliseconds
         self.snapshot = snapshot
-        # One that has not asked for its first snapshot yet will get this one, and serves nobody until then.
-        processes = [slot.process for slot in self.slots if slot.process is not None and slot.process.has_asked]
+        # One that has not begun yet will begin with this one, and serves nobody until then.
+        processes = [slot.process for slot in self.slots if slot.process is not None and slot.process.has_begun]
         for process in processes:
             process.apply(message)
         acknowledged = await asyncio.gather(
@@ -209,13 +252,14 @@ class Supervisor:
         began = self._clock()
         self._stopping = True
         if self._outcome is None:  # nobody serves in the predecessors' place
-            self._keep_files = self._succession.forget()
+            self.keep_files |= self._succession.forget()
         self._succession.send_home(within_s)
         if self._watch is not None:
             self._watch.cancel()
-        self.listeners.close(keep_files=self._keep_files)
+        self.listeners.close(keep_files=self.keep_files)
         for slot in self.slots:
             slot.stop(within_s)
+        self._on_change()
         killed = 0
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=within_s + self._patience.grace_s)
@@ -232,20 +276,33 @@ class Supervisor:
         self._succession.kill(reason)
         return len(living)
 
-    def _on_stats(self, life: int, stats: Stats) -> None:
+    def count(self, life: int, stats: Stats) -> None:
+        """Add what a worker process has counted; those of a predecessor have numbers below 0."""
         self.fold.add(life, stats.counters, stats.gauges, stats.histograms)
+        if self.witness is not None:
+            self.witness.stats(life, stats)
+
+    def uncount(self, life: int) -> None:
+        """Drop the gauges of a worker process that has ended."""
+        self.fold.forget(life)
+        if self.witness is not None:
+            self.witness.gone(life)
+
+    def _first_words(self) -> bytes | None:
+        return framed(Apply(self.snapshot)) if self._may_begin else None
 
     def _on_change(self) -> None:
-        outcome = self._outcome
-        if outcome is None or outcome.done():
-            return
+        processes = [slot.process for slot in self.slots]
+        if all(process is not None and process.is_ready for process in processes):
+            _settle(self._prepared)
         if all(slot.state is State.SERVING for slot in self.slots):
-            outcome.set_result(None)
+            _settle(self._outcome)
+        if self._stopping and all(process is None or process.quiet for process in processes):
+            self._all_quiet.set()
         for slot in self.slots:
-            if slot.early_deaths >= self._patience.early_deaths and not outcome.done():
-                outcome.set_exception(
-                    StartError(f"worker {slot.index} does not start: {slot.last_end}; its own output is above")
-                )
+            if slot.early_deaths >= self._patience.early_deaths:
+                error = f"worker {slot.index} does not start: {slot.last_end}; its own output is above"
+                _settle(self._prepared, StartError(error)) or _settle(self._outcome, StartError(error))
 
     async def _watch_workers(self) -> None:
         """End workers that are alive and say nothing (stopped, or caught in a loop)."""
@@ -266,6 +323,17 @@ class Supervisor:
             allowed_s = self._patience.start_s if starting else self._patience.silence_s
             if now - slot.process.heard_at > allowed_s:
                 slot.kill(f"it said nothing for {allowed_s:g} s")
+
+
+def _settle(future: asyncio.Future[None] | None, error: StartError | None = None) -> bool:
+    """Whether the future was open until now."""
+    if future is None or future.done():
+        return False
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+    return True
 
 
 def _nobody_cares(_verb: str, _facts: dict[str, Any]) -> None:

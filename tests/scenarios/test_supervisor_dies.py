@@ -17,21 +17,10 @@ from tests.support.bare import Bare, bare
 from tests.support.deadline import wait_until
 from tests.support.load import Load
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
+from tests.support.processes import all_gone, is_gone
 from tests.support.wire import Wire
 
 GET = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n\r\n"
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
-
-
-def all_gone(*pids: int) -> None:
-    wait_until(lambda: all(map(is_gone, pids)), f"the processes {pids} are gone")
 
 
 def waits_for_an_heir(pid: int) -> bool:
