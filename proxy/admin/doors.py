@@ -9,6 +9,7 @@ operator out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import web
@@ -23,7 +24,11 @@ _SWEEP_EVERY_S = 1.0
 _HEAD_BYTES = 8190          # a line or field of a request, aiohttp's own default
 _HEAD_FIELDS = 64
 _NO_LOG: Any = None
-_LINGER_S = 2.0             # for the rest of a body whose answer does not need it
+_LINGER_S = 1.0             # for the rest of a body whose answer does not need it
+
+
+def _nothing() -> None:
+    """Nobody waits."""
 
 
 class Connection(RequestHandler):
@@ -40,6 +45,8 @@ class Connection(RequestHandler):
         self._head_since: float | None = None
         self._idle_since = 0.0
         self._wire: asyncio.Transport | None = None
+        self.when_lost: Callable[[], None] = _nothing
+        """Called when the connection has ended: for an answer that would not notice, because it waits to have more."""
 
     @property
     def is_busy(self) -> bool:
@@ -94,6 +101,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Leave the books."""
         self._doors.forget(self)
+        self.when_lost()
         if self._admitted:
             super().connection_lost(exc)
 
@@ -145,9 +153,10 @@ class Doors:
         connection.abort()
 
     async def sweep(self) -> None:
-        """Close the late ones, once a second, until cancelled."""
+        """Close the late ones, until cancelled; each is late by a quarter of its time at most, and by a second."""
+        pause_s = min(_SWEEP_EVERY_S, self.head_s / 4, self.idle_s / 4)
         while True:
-            await asyncio.sleep(_SWEEP_EVERY_S)
+            await asyncio.sleep(pause_s)
             self.close_late(self.clock())
 
     def close_late(self, now: float) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.admin.api import Api
 from proxy.admin.control import Control
 from proxy.admin.doors import Doors
-from proxy.controlplane.listeners import Bound, Listeners, open_listeners
+from proxy.controlplane.listeners import Heirlooms, Listeners, open_listeners
 from proxy.core.listen import Listen
 from proxy.settings import AdminSettings
 
@@ -25,11 +25,11 @@ _LAST_ANSWER_S = 1.0
 _ONLY_OWNER = 0o177
 
 
-def open_admin(listen: Listen, inherited: Iterable[Bound] = ()) -> Listeners:
+def open_admin(listen: Listen, heirlooms: Heirlooms | None = None) -> Listeners:
     """Bind the admin API's address, or take over its sockets. Raises StartError when the address cannot be had."""
     before = os.umask(_ONLY_OWNER)
     try:
-        return open_listeners([listen], 1, inherited)
+        return open_listeners([listen], 1, heirlooms)
     finally:
         os.umask(before)
 

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from proxy.admin.control import Control
+from proxy.admin.doors import Connection
 from proxy.admin.problems import Refused
 from proxy.admin.route_views import event_view
 from proxy.controlplane.events import Event
@@ -49,6 +50,8 @@ class Streams:
             raise Refused(503, f"{self._limit} streams are open already", headers={"Retry-After": "10"})
         subscription = self._control.commands.feed.subscribe()
         self._open[subscription] = request
+        if isinstance(request.protocol, Connection):
+            request.protocol.when_lost = subscription.close
         try:
             return await self._stream(request, subscription, after, route, still_allowed)
         finally:

@@ -259,6 +259,7 @@ def test_there_are_so_many_streams_and_no_more_and_one_that_leaves_makes_room() 
             refused = await it.get("/api/v1/events/stream")
             assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
             assert (await it.get("/api/v1/status")).status == 200
+            assert streams[0].status == 200
             streams[0].close()
             await until(lambda: len(it.control.commands.feed) <= MAX_STREAMS, "the place is free")
             async with stream(it):

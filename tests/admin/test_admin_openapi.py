@@ -93,7 +93,8 @@ def test_what_the_description_of_a_body_takes_the_body_takes(description: Json) 
     schema = {**description["components"]["schemas"]["SplitBody"]}
     validator = jsonschema.Draft202012Validator(schema)
     for body, good in (
-        ({"split": {"old": 1, "new": 0.5}}, True), ({"split": {"old": "95%", "new": "5%"}}, True), ({"split": {}}, False),
+        ({"split": {"old": 1, "new": 0.5}}, True), ({"split": {"old": "95%", "new": "5%"}}, True),
+        ({"split": {}}, False),
         ({"split": {"old": -1}}, False), ({"split": {"o d": 1}}, False), ({"split": {"old": 1}, "x": 1}, False),
         ({"split": {"old": 1}, "confirm_within": "10m"}, True), ({"split": {"old": 1}, "confirm_within": "10"}, False),
         ({}, False),
@@ -105,7 +106,7 @@ def test_what_the_description_of_a_body_takes_the_body_takes(description: Json) 
 
 
 def test_answers_are_as_described(description: Json) -> None:
-    """Every answer that a test can have at once, against its own schema; the scenario with random requests does more."""
+    """Every answer that can be had at once, against its schema; the scenario with random requests does more."""
     async def test(it: Asked) -> None:
         await it.split({"old": 50, "new": 50}, confirm_within="10m")
         for path, methods in description["paths"].items():
