@@ -12,7 +12,7 @@ from typing import cast
 from aiohttp import web
 
 from proxy.admin import bodies, shapes
-from proxy.admin.answers import json_answer
+from proxy.admin.answers import JSON, json_answer, json_bytes
 from proxy.admin.conditions import etag, is_known
 from proxy.admin.control import Control
 from proxy.admin.operations import DRY_RUN, Call, Operation
@@ -20,11 +20,13 @@ from proxy.admin.problems import Refused
 from proxy.admin.route_views import changed_view, route_view, routes_view
 from proxy.controlplane.ask import Outcome
 from proxy.controlplane.errors import Outdated
+from proxy.core.snapshot import Snapshot
 from proxy.core.state import State
 from proxy.settings.units import quote
 
 _ONE = "/api/v1/routes/{route}"
 _CHANGE = (409, 500, 503)
+_LIST_FRESH_S = 0.25
 
 
 class RouteHandlers:
@@ -33,6 +35,7 @@ class RouteHandlers:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._commands = control.commands
+        self._made: tuple[tuple[State, Snapshot] | None, float, bytes] = (None, 0.0, b"")
 
     def operations(self) -> Sequence[Operation]:
         """What is asked here."""
@@ -57,8 +60,17 @@ class RouteHandlers:
         state = self._commands.state
         if is_known(call.request.headers.getall("If-None-Match", []), state.revision):
             return web.Response(status=304, headers={"ETag": etag(state.revision)})
-        view: shapes.Routes = {"revision": state.revision, "routes": self._all(state)}
-        return json_answer(view, revision=state.revision)
+        return web.Response(body=self._listed(state), content_type=JSON, headers={"ETag": etag(state.revision)})
+
+    def _listed(self, state: State) -> bytes:
+        """Every route as JSON, made anew when something changed, or after a quarter of a second (time goes on)."""
+        seen, now = (state, self._control.supervisor.snapshot), self._control.clock()
+        before, at, made = self._made
+        if before is None or before[0] is not seen[0] or before[1] is not seen[1] or now - at > _LIST_FRESH_S:
+            view: shapes.Routes = {"revision": state.revision, "routes": self._all(state)}
+            made = json_bytes(view)
+            self._made = (seen, now, made)
+        return made
 
     async def route(self, call: Call) -> web.Response:
         """One route, with its own revision as ETag: 304 for who has seen it."""
