@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.support.deadline import wait_until
+from tests.support.front import write_file
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
 from tests.support.turnout import Turnout, between, running
 from tests.support.wire import Wire
@@ -188,8 +189,10 @@ def test_the_drain_deadline_cuts_what_is_left_and_the_exit_code_is_0(tmp_path: P
         release.set()
 
 
-def test_workers_leave_when_their_supervisor_is_gone() -> None:
-    with running(*between("http://127.0.0.1:1", "http://127.0.0.1:2", workers=2)) as turnout:
+def test_workers_leave_when_their_supervisor_is_gone_and_they_are_not_to_wait_for_another(tmp_path: Path) -> None:
+    file = write_file(tmp_path, {"old": "http://127.0.0.1:1"}, [{"name": "shop", "split": {"old": 1}}],
+                      timeouts={"orphan": "0s"})
+    with running("-c", str(file)) as turnout:
         workers = [pid_of(turnout, 0), pid_of(turnout, 1)]
         turnout.tell(signal.SIGKILL)
         for pid in workers:

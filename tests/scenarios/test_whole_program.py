@@ -24,6 +24,7 @@ from tests.support.front import write_file
 from tests.support.httpbin_server import ROOT
 from tests.support.load import Load
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
+from tests.support.processes import all_gone
 from tests.support.turnout import COMMAND, Turnout, between, running
 from tests.support.wire import Wire
 
@@ -197,13 +198,18 @@ def busy_origin() -> StrictOrigin:
 POST = b"POST / HTTP/1.1\r\nHost: shop.example.com\r\nContent-Length: 200000\r\n\r\n" + b"y" * 200_000
 
 
+def alone(folder: Path, old: StrictOrigin | Origin) -> Path:
+    """The file of a Turnout whose workers do not wait for another supervisor."""
+    return write_file(folder, {"old": old.url}, [{"name": "shop", "split": {"old": 1}}], timeouts={"orphan": "0s"})
+
+
 @pytest.mark.parametrize("request_", [GET, POST], ids=["GET", "POST"])
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGKILL])
-def test_leaving_under_load_loses_no_request(told: signal.Signals, request_: bytes) -> None:
-    with busy_origin() as old, running(*between(old.url, old.url, workers=2)) as turnout:
+def test_leaving_under_load_loses_no_request(told: signal.Signals, request_: bytes, tmp_path: Path) -> None:
+    with busy_origin() as old, running("-c", str(alone(tmp_path, old))) as turnout:
         with Load(turnout.address, 12, request_) as load:
             load.wait_each(10)
-            turnout.tell(told)   # of the supervisor: without it, workers leave in the same way
+            turnout.tell(told)   # of the supervisor: without it, and without time for orphans, workers leave as well
             load.wait(lambda: all(client.is_gone for client in load.clients), "every client was sent away")
         assert (load.lost, load.strange) == ([], [])
         assert all(client.refused for client in load.clients)
@@ -266,21 +272,9 @@ def dripping(release: threading.Event) -> Origin:
     return Origin(script)
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
-
-
-def wait_gone(*pids: int) -> None:
-    wait_until(lambda: all(map(is_gone, pids)), f"the processes {pids} are gone")
-
-
-def test_without_their_supervisor_workers_finish_what_is_in_flight_and_leave() -> None:
+def test_without_their_supervisor_workers_finish_what_is_in_flight_and_leave(tmp_path: Path) -> None:
     release = threading.Event()
-    with dripping(release) as old, running(*between(old.url, old.url, workers=2)) as turnout, ExitStack() as stack:
+    with dripping(release) as old, running("-c", str(alone(tmp_path, old))) as turnout, ExitStack() as stack:
         wires = [stack.enter_context(Wire(turnout.address)) for _ in range(6)]
         for wire in wires:
             wire.send(GET)
@@ -292,7 +286,7 @@ def test_without_their_supervisor_workers_finish_what_is_in_flight_and_leave() -
         release.set()
         for wire in wires:
             assert wire.rest() == b"done"
-        wait_gone(*pids)
+        all_gone(*pids)
 
 
 def refuses(address: tuple[str, int]) -> bool:
@@ -310,9 +304,11 @@ def test_after_its_supervisor_was_killed_a_new_one_takes_the_port_and_the_client
         pids = [worker["pid"] for worker in workers_of(first)]
         first.tell(signal.SIGKILL)
         first.process.wait()
-        wait_gone(*pids)
-    with shop(tmp_path, {"old": 1}, listen=f"{host}:{port}") as second:
-        assert second.ask() == (200, b"old")
+        assert first.ask() == (200, b"old"), "the workers serve on"
+        with shop(tmp_path, {"old": 1}, listen=f"{host}:{port}") as second:
+            assert second.ask() == (200, b"old")
+            all_gone(*pids)
+            assert second.ask() == (200, b"old")
 
 
 # ---- starting, or not

@@ -91,6 +91,9 @@ async def _perform(terminal: Terminal, lasts_s: float | None, early: Sequence[in
 
 def _supervisor(settings: Settings) -> Supervisor:
     snapshot = settings.snapshot(1, secrets.token_bytes(32))
+    # Whatever ends the demo ends its workers, too: nobody comes for its orphans.
+    timeouts = replace(snapshot.policy.timeouts, orphan=0.0)
+    snapshot = replace(snapshot, policy=replace(snapshot.policy, timeouts=timeouts))
     return Supervisor(snapshot, open_listeners(settings.listen, settings.workers), settings.workers)
 
 
