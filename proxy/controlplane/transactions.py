@@ -30,6 +30,8 @@ from proxy.settings import Settings
 
 log = structlog.get_logger("commands")
 
+_ROUTES_LOGGED = 20
+
 Compile = Callable[[Settings, State], Snapshot]
 """Makes what workers serve by; its revision is that of the state."""
 
@@ -159,8 +161,7 @@ class Transactions:
         finally:
             for event in events:
                 self.feed.publish(event)
-                log.info("changed", verb=event.verb, route=event.route, revision=event.revision,
-                         by=event.author.name, reason=event.reason)
+            _log(events)
 
     async def _append(
         self, events: Sequence[Event], state: State | None, changed: Sequence[str] | None
@@ -183,6 +184,14 @@ class Transactions:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, TurnoutError):
             log.critical("a change failed", exc_info=error)
+
+
+def _log(events: Sequence[Event]) -> None:
+    """One line for each change, however many routes it moves: the journal names them all."""
+    first = events[0]
+    routes = [event.route for event in events if event.route is not None]
+    log.info("changed", verb=first.verb, revision=first.revision, by=first.author.name, reason=first.reason,
+             routes=routes[:_ROUTES_LOGGED], more=max(0, len(routes) - _ROUTES_LOGGED))
 
 
 def event_of(move: Move, now: float, author: Author, revision: int, reason: str = "") -> Event:

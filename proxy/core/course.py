@@ -33,18 +33,6 @@ def course_as_json(course: Course) -> dict[str, Any]:
     }
 
 
-def course_from_json(data: Mapping[str, Any]) -> Course:
-    """What `course_as_json` made; raises KeyError, TypeError or ValueError for anything else."""
-    shadow = data["shadow"]
-    return Course(
-        split=tuple((str(version), float(weight)) for version, weight in data["split"].items()),
-        shadow=None if shadow is None else Shadow(
-            str(shadow["to"]), float(shadow["percent"]), tuple(map(str, shadow["methods"])),
-            json.dumps(shadow["compare"], sort_keys=True, separators=(",", ":")),
-        ),
-    )
-
-
 def same_course(one: Course, other: Course) -> bool:
     """Whether both send the same traffic the same way; the order of versions has no say in that."""
     return one == other or (one.shadow == other.shadow and dict(one.split) == dict(other.split))

@@ -236,6 +236,6 @@ class Operating(RuleBasedStateMachine):
 def test_whatever_happens_in_whatever_order_the_state_is_what_a_person_expects() -> None:
     Operating.servers = Backends()
     try:
-        run_state_machine_as_test(Operating, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
+        run_state_machine_as_test(Operating, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
     finally:
         Operating.servers.close()

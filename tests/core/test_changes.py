@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.core import changes
 from proxy.core.changes import ChangeError, Step
-from proxy.core.course import course_as_json, course_from_json, same_course
+from proxy.core.course import course_as_json, same_course
 from proxy.core.route import Match, Route, Shadow, Sticky
 from proxy.core.state import Course, Pending, RouteState, State
 
@@ -278,11 +278,6 @@ def test_the_versions_that_gain_are_those_that_the_way_leads_to(before: Course, 
     assert all(dict(after.split)[version] > 0 for version in gaining)
     if gaining:
         assert before.split != after.split
-
-
-@given(courses)
-def test_a_course_is_the_same_after_it_was_json(course: Course) -> None:
-    assert course_from_json(course_as_json(course)) == course
 
 
 def test_a_course_as_json_has_numbers_as_a_person_writes_them() -> None:
