@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from proxy.errors import TurnoutError
+from proxy.ipc.descriptors import receive
 from proxy.ipc.frames import FrameError, Frames, frame
 
 Message = dict[str, Any]
@@ -89,7 +90,7 @@ class Link:
 
     def _read(self) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._sock, _READ, _AT_ONCE, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors = receive(self._sock, _READ, _AT_ONCE)
             self._descriptors += descriptors
             if not data:
                 self._end("it has ended")

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from proxy.ipc.descriptors import receive
+
 MAX_MESSAGE = 64 * 1024
 _PEER = struct.Struct("3i")
 _MOST_SOCKETS = 250
@@ -68,7 +70,7 @@ def receive_tell(sock: socket.socket) -> tuple[Tell, list[socket.socket]] | None
 
     Raises OSError and msgspec.DecodeError.
     """
-    data, descriptors, _, _ = socket.recv_fds(sock, MAX_MESSAGE, _MOST_SOCKETS, socket.MSG_CMSG_CLOEXEC)
+    data, descriptors = receive(sock, MAX_MESSAGE, _MOST_SOCKETS)
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     try:
         return (msgspec.json.decode(data, type=Tell), sockets) if data else None
