@@ -1,7 +1,8 @@
-"""The composition root: settings become sockets, a supervisor, an admin server; and they end in the right order.
+"""The composition root: settings become a program; it serves until a signal or a successor ends it, in the right order.
 
 How it ends: the first SIGTERM or SIGINT drains and the exit code is 0, also when the drain deadline cut something,
 since that is what the deadline is for. A second signal cuts at once and the exit code is 1: somebody was not served.
+SIGHUP reads the file again, SIGUSR2 upgrades in place: this process then drains while its successor serves.
 """
 
 from __future__ import annotations
@@ -9,43 +10,37 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
-from collections.abc import Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
 import uvloop
 
-from proxy import __version__
-from proxy.admin.control import Control
 from proxy.admin.server import admin_server
 from proxy.cli import exits
-from proxy.clock import monotonic
+from proxy.cli.announce import announce, in_a_line
+from proxy.cli.program import Program
+from proxy.controlplane.ask import Ask
 from proxy.controlplane.commands import Commands
-from proxy.controlplane.descriptors import affordable_connections, raise_descriptor_limit
-from proxy.controlplane.errors import StartError
-from proxy.controlplane.journal import Journal
-from proxy.controlplane.listeners import open_listeners
+from proxy.controlplane.errors import CommandError, StartError
+from proxy.controlplane.events import Author
+from proxy.controlplane.inheritance import Inheritance, inheritance
 from proxy.controlplane.process import WORKER_COMMAND
-from proxy.controlplane.secret import load_secret
-from proxy.controlplane.supervisor import Supervisor
-from proxy.core.merge import initial, steered
-from proxy.core.route import Route
-from proxy.core.snapshot import Snapshot
-from proxy.core.state import State
+from proxy.controlplane.reload import FileWatch
+from proxy.controlplane.systemd import Systemd
+from proxy.errors import ConfigError, TurnoutError
 from proxy.settings import Settings
 from proxy.telemetry import logs
-from proxy.telemetry.exposition import Exposition
 
 _LOG_FLUSH_S = 1.0
-_ROUTES_SHOWN = 20
+_SIGNAL = Author("signal")
 
 log = structlog.get_logger("turnout")
 
 
 def serve_until_told(settings: Settings, worker_command: Sequence[str] = WORKER_COMMAND) -> int:
-    """Serve by these settings until a signal ends it; returns the exit code."""
+    """Serve by these settings until a signal or a successor ends it; returns the exit code."""
     sink = logs.configure()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -60,36 +55,102 @@ def serve_until_told(settings: Settings, worker_command: Sequence[str] = WORKER_
 
 async def _serve(settings: Settings, worker_command: Sequence[str]) -> int:
     signals = _Signals(asyncio.get_running_loop())
-    first = _first_snapshot(settings)
     for warning in settings.warnings:
         log.warning("configuration", warning=str(warning))
-    journal = Journal.open(settings.state_dir, keep=settings.events_kept)
-    step = initial(settings.routes, {version.name for version in settings.versions}, journal.state, time.time())
+    async with _inherited() as inherited:
+        program = Program(settings, worker_command, inherited)
+        try:
+            return await _run(program, inherited, signals)
+        finally:
+            await program.close()
 
-    def compiled(settings: Settings, state: State) -> Snapshot:
-        routes = steered(settings.routes, state)
-        return replace(settings.snapshot(state.revision, first.secret), routes=routes, policy=first.policy)
 
-    supervisor = Supervisor(
-        compiled(settings, step.state), open_listeners(settings.listen, settings.workers), settings.workers,
-        worker_command=worker_command,
-    )
-    commands = Commands(
-        settings, step.state, journal, supervisor, compile_snapshot=compiled, clock=monotonic, wall=time.time)
-    control = Control(supervisor, commands, journal, Exposition(supervisor.fold, settings.buckets))
+@asynccontextmanager
+async def _inherited() -> AsyncIterator[Inheritance | None]:
+    """What a predecessor hands over, if there is one; it is told why when we cannot go on."""
+    inherited = await inheritance()
     try:
-        async with commands, admin_server(control, settings.admin) as admin:
-            await commands.begin(step.moves)
-            if await _before(signals.first, supervisor.start(), "start"):
-                _announce(supervisor, admin)
-                await signals.first.wait()
-            return await _leave(supervisor, signals, settings.policy.timeouts.drain)
+        yield inherited
+    except TurnoutError as error:
+        if inherited is not None:
+            inherited.fail(str(error))
+        raise
     finally:
-        await supervisor.stop(0.0)
-        journal.close()
+        if inherited is not None:
+            await inherited.close()
 
 
-async def _leave(supervisor: Supervisor, signals: _Signals, drain_s: float) -> int:
+async def _run(program: Program, inherited: Inheritance | None, signals: _Signals) -> int:
+    supervisor, drain_s = program.supervisor, program.settings.policy.timeouts.drain
+    if inherited is None:
+        program.open()
+    elif not await _before(signals.first, program.succeed(), "take-over"):
+        return exits.FAILED
+    async with (
+        program.commands as commands,
+        admin_server(program.control, program.settings.admin, program.admin) as admin,
+    ):
+        await program.begin()
+        if inherited is not None or await _before(signals.first, supervisor.start(), "start"):
+            announce(supervisor, admin)
+            async with _attending(program, commands, signals):
+                await _either(signals.first, program.handover.taken)
+        if not program.handover.taken.is_set():
+            return await _leave(program, signals, drain_s)
+    # Nobody asks us any more: the API is the successor's. What was begun here is finished here.
+    finishing = asyncio.create_task(program.handover.finish(drain_s), name="finish")
+    if not await _before(signals.second, asyncio.wait({finishing}), "second-signal"):
+        supervisor.cut("Turnout was told twice to leave")
+    await finishing
+    return 0
+
+
+@asynccontextmanager
+async def _attending(program: Program, commands: Commands, signals: _Signals) -> AsyncIterator[None]:
+    """What goes on beside the workers and the API while it serves: signals, the watch of the file, systemd."""
+    systemd, loop = Systemd(), asyncio.get_running_loop()
+    alive = loop.create_task(systemd.stay_alive(), name="watchdog")
+    running: set[asyncio.Task[Any]] = set()
+
+    def spawn(work: Coroutine[Any, Any, Any], name: str) -> None:
+        task = loop.create_task(work, name=name)
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    async def reload() -> None:
+        systemd.reloading()
+        try:
+            await commands.reload(Ask(_SIGNAL, "SIGHUP"))
+        except (CommandError, ConfigError) as error:
+            log.error("not reloaded", because=str(error))  # noqa: TRY400  the reason says all
+        systemd.ready(in_a_line(program.supervisor))
+
+    async def upgrade() -> None:
+        try:
+            await program.upgrade(_SIGNAL, "SIGUSR2")
+        except TurnoutError as error:
+            log.error("not upgraded", because=str(error))  # noqa: TRY400  the reason says all
+
+    loop.add_signal_handler(signal.SIGHUP, lambda: spawn(reload(), "reload"))
+    loop.add_signal_handler(signal.SIGUSR2, lambda: spawn(upgrade(), "upgrade"))
+    systemd.ready(in_a_line(program.supervisor))
+    spawn(FileWatch(lambda: commands.settings, commands.reload).run(), "file-watch")
+    try:
+        yield
+    finally:
+        program.handover.refuse("Turnout is leaving")
+        if program.handover.taken.is_set():
+            alive.cancel()  # it is the successor now that has to be alive
+        else:
+            systemd.stopping(program.settings.policy.timeouts.drain)
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            loop.add_signal_handler(number, lambda: log.warning("too late for that: Turnout is leaving"))
+        for task in running:
+            task.cancel()
+
+
+async def _leave(program: Program, signals: _Signals, drain_s: float) -> int:
+    supervisor = program.supervisor
     log.info("draining", within_s=drain_s, hint="a second signal cuts at once")
     leaving = asyncio.create_task(supervisor.stop(drain_s), name="drain")
     if not await _before(signals.second, asyncio.wait({leaving}), "second-signal"):
@@ -112,66 +173,24 @@ async def _before(event: asyncio.Event, work: Coroutine[Any, Any, Any], name: st
     return True
 
 
+async def _either(*events: asyncio.Event) -> None:
+    """Return when one of them has happened."""
+    waiting = [asyncio.create_task(event.wait(), name="either") for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
 class _Signals:
-    """How often the process was told to leave; SIGHUP is answered with a line in the log."""
+    """How often the process was told to leave."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told)
-        loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("SIGHUP: the file is read at start only"))
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            loop.add_signal_handler(number, lambda: log.warning("too early for that: Turnout is starting"))
 
     def _told(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
-
-
-def _first_snapshot(settings: Settings) -> Snapshot:
-    """The snapshot of revision 1, with no more connections than the descriptors of this host allow."""
-    secret = load_secret(settings.state_dir) if settings.secret is None else settings.secret
-    configured = settings.policy.limits.connections
-    descriptors = raise_descriptor_limit()
-    affordable = affordable_connections(configured, descriptors, settings.workers)
-    if affordable < configured:
-        log.warning(
-            "fewer connections than configured", configured=configured, possible=affordable,
-            because=f"a process may open {descriptors} files; raise the limit (ulimit -Hn, LimitNOFILE=)",
-        )
-    snapshot = settings.snapshot(1, secret)
-    limits = replace(snapshot.policy.limits, connections=affordable)
-    return replace(snapshot, policy=replace(snapshot.policy, limits=limits))
-
-
-def _announce(supervisor: Supervisor, admin: str) -> None:
-    """Say what is served where: a picture for a person, an event for a machine."""
-    snapshot, listen = supervisor.snapshot, supervisor.listeners.addresses
-    if not sys.stderr.isatty():
-        shares = {route.name: dict(_shares(route)) for route in snapshot.routes[:_ROUTES_SHOWN]}
-        log.info("serving", listen=list(listen), admin=admin, workers=len(supervisor.slots),
-                 routes=len(snapshot.routes), shares=shares)
-        return
-    more = len(snapshot.routes) - _ROUTES_SHOWN
-    lines = [
-        f"Turnout {__version__} · {len(supervisor.slots)} worker{'s' * (len(supervisor.slots) > 1)}",
-        *(f"  listen   {_url(address)}" for address in listen),
-        f"  admin    {_url(admin)}   (`turnout status`)",
-        *(f"  route    {route.name}: {_describe(route)}" for route in snapshot.routes[:_ROUTES_SHOWN]),
-        *([f"  … and {more} more routes (`turnout status`)"] if more > 0 else []),
-        "Ctrl-C finishes what is in flight and leaves; twice leaves at once.",
-    ]
-    print("\n".join(lines), file=sys.stderr)
-
-
-def _describe(route: Route) -> str:
-    shares = " · ".join(f"{version} {share:.4g} %" for version, share in _shares(route))
-    sticky = f", sticky by {route.sticky.by}" if route.sticky else ""
-    return f"{route.match.host or '*'}{route.match.path} → {shares}{sticky}"
-
-
-def _shares(route: Route) -> list[tuple[str, float]]:
-    total = sum(weight for _, weight in route.split)
-    return [(version, 100 * weight / total) for version, weight in route.split]
-
-
-def _url(address: str) -> str:
-    return address if address.startswith("unix:") else f"http://{address}"

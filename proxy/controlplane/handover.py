@@ -34,7 +34,7 @@ from typing import Any
 
 import structlog
 
-from proxy.controlplane.errors import CommandError
+from proxy.controlplane.errors import HandingOver
 from proxy.controlplane.link import LineEnded, Link, Message
 from proxy.controlplane.listeners import Listeners
 from proxy.controlplane.orphans import find_orphans
@@ -50,12 +50,6 @@ WITHIN_S = 30.0
 """From the start of the successor until it has taken over."""
 _SOCKETS_AT_ONCE = 100
 _OF_THIS_PROCESS = ("NOTIFY_PID", "WATCHDOG_PID", ENVIRONMENT)
-
-
-class UpgradeRefused(CommandError):  # noqa: N818
-    """There can be no upgrade now (503); the message says why."""
-
-    kind = "no-upgrade-now"
 
 
 class UpgradeFailed(TurnoutError):  # noqa: N818
@@ -111,10 +105,15 @@ class Handover:
         """Refuse every upgrade from now on: this process is leaving."""
         self._refusal = because
 
+    @property
+    def possible(self) -> bool:
+        """Whether this process can be succeeded at all: not the first one of a container, which ends with it."""
+        return os.getpid() != 1
+
     async def upgrade(self) -> int:
         """Start a successor; returns its process id when it has taken over.
 
-        Raises UpgradeRefused when there can be none, UpgradeFailed when there is none after all.
+        Raises HandingOver when there can be none now, UpgradeFailed when there is none after all.
         """
         self._must_be_possible()
         self._busy = True
@@ -145,12 +144,10 @@ class Handover:
             refusal = "an upgrade is under way"
         elif self.taken.is_set():
             refusal = f"process {self.successor} has taken over"
-        elif os.getpid() == 1:
-            refusal = "this is the first process of its container, which ends with it: replace the container"
         elif not self._supervisor.ready:
             refusal = refusal or "not all workers serve yet"
         if refusal is not None:
-            raise UpgradeRefused(f"no upgrade now: {refusal}")
+            raise HandingOver(f"no upgrade now: {refusal}")
 
     async def _upgrade(self) -> int:
         log.info("upgrading", command=list(self._command))

@@ -36,8 +36,10 @@ class Inheritance:
         self.data = Heirlooms()
         """Listening sockets of the data path, for `open_listeners`, which owns them then."""
         self.admin = Heirlooms()
-        self.lock_fd: int | None = None
         self.luggage: Mapping[str, Any] = {}
+        self.taken = False
+        """Whether we are the supervisor now."""
+        self._lock_fd: int | None = None
         self._link = link
 
     async def receive(self) -> None:
@@ -51,13 +53,18 @@ class Inheritance:
                     heirlooms = self.data if message.get("kind") == "data" else self.admin
                     heirlooms.add(zip(message["addresses"], sockets, strict=True), message.get("asked", {}))
                 case "lock" if descriptors:
-                    self.lock_fd, *descriptors = descriptors
+                    self._lock_fd, *descriptors = descriptors
                     _drop(descriptors)
                 case "estate":
                     self.luggage = message.get("luggage", {})
                     return
                 case _:
                     _drop(descriptors)
+
+    def take_lock(self) -> int | None:
+        """Return the hold on the journal's folder, once; it is the caller's then."""
+        lock_fd, self._lock_fd = self._lock_fd, None
+        return lock_fd
 
     async def ready(self, supervisor: Supervisor) -> Mapping[str, Any]:
         """Say that our workers are ready; returns the last luggage, once the predecessor takes no changes any more.
@@ -85,17 +92,25 @@ class Inheritance:
             predecessor.take_in(message)
         predecessor.begin()
         supervisor.follow(predecessor)
+        self.taken = True
+        self._close_rest()
 
     def fail(self, because: str) -> None:
         """Say why there will be no take-over."""
         self._link.post("failed", because=because)
 
     async def close(self) -> None:
-        """End the line and close what was not used."""
-        await self._link.flushed()
-        self._link.close()
+        """End the line and close what was not used, if we could not take over."""
+        if not self.taken:
+            await self._link.flushed()
+            self._link.close()
+            self._close_rest()
+
+    def _close_rest(self) -> None:
         self.data.close()
         self.admin.close()
+        if (lock_fd := self.take_lock()) is not None:
+            os.close(lock_fd)
 
     async def _expect(self, say: str) -> Message:
         while True:

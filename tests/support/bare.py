@@ -26,7 +26,8 @@ import structlog
 import uvloop
 
 from proxy.clock import monotonic
-from proxy.controlplane.handover import Estate, Handover, Household, UpgradeFailed, UpgradeRefused
+from proxy.controlplane.errors import HandingOver
+from proxy.controlplane.handover import Estate, Handover, Household, UpgradeFailed
 from proxy.controlplane.inheritance import Inheritance, inheritance
 from proxy.controlplane.listeners import Heirlooms, addresses_of, open_listeners
 from proxy.controlplane.orphans import Orphans, find_orphans
@@ -217,7 +218,7 @@ class _Program:
             os.environ[MISFORTUNE] = words[1] if len(words) > 1 else ""
             try:
                 _say("upgraded", pid=await self.handover.upgrade())
-            except (UpgradeFailed, UpgradeRefused) as error:
+            except (UpgradeFailed, HandingOver) as error:
                 _say("not-upgraded", because=str(error), frozen=self.frozen)
 
 

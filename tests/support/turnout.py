@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from proxy.cli.client import get
+from proxy.cli.client import Api, get
 from tests.support.deadline import WITHIN_S, wait_until
 
 COMMAND = (sys.executable, "-P", "-m", "proxy")
@@ -39,12 +39,14 @@ class Turnout:
             except ValueError:
                 pass
 
-    def event(self, name: str) -> Json:
-        """Wait for the first event of this name."""
+    def event(self, name: str, time: int = 1) -> Json:
+        """Wait until there is an event of this name for the first time, or the second…"""
 
         def look() -> Json | None:
-            assert self.process.poll() is None or any(event["event"] == name for event in self.events), self.output
-            return next((event for event in self.events if event["event"] == name), None)
+            # After an upgrade it is another process that speaks; the first one has left well then.
+            found = [event for event in list(self.events) if event["event"] == name]
+            assert len(found) >= time or not self.process.poll(), self.output
+            return found[time - 1] if len(found) >= time else None
 
         return wait_until(look, f"the event {name!r}")
 
@@ -65,6 +67,11 @@ class Turnout:
         view: Json = get(self.admin, "/api/v1/status")
         return view
 
+    def post(self, path: str, body: Json | None = None, timeout_s: float = 60.0) -> Json:
+        """What a `POST` to the admin API answers; raises `proxy.cli.client.Refused`."""
+        view: Json = Api(self.admin).ask("POST", path, body or {}, timeout_s=timeout_s)
+        return view
+
     def ask(self, path: str = "/", method: str = "GET", headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         """Send one request on a connection of its own; returns status and body."""
         connection = http.client.HTTPConnection(*self.address, timeout=WITHIN_S)
@@ -80,10 +87,15 @@ class Turnout:
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end; returns the exit code."""
+        """Wait for its end; returns the exit code. A successor, if there is one, speaks on."""
         code = self.process.wait(WITHIN_S)
-        self._reader.join(WITHIN_S)
+        if not any(event["event"] == "handed over" for event in list(self.events)):
+            self._reader.join(WITHIN_S)
         return code
+
+    def join(self) -> None:
+        """Wait until nobody is left who could say anything."""
+        self._reader.join(WITHIN_S)
 
 
 @contextmanager
@@ -109,6 +121,7 @@ def running(*arguments: str, environ: Mapping[str, str] | None = None) -> Iterat
         except ProcessLookupError:
             pass
         turnout.wait()
+        turnout.join()
         assert process.stderr is not None
         process.stderr.close()
 

@@ -1,0 +1,183 @@
+"""One Turnout, put together from its settings, or from its settings and what a predecessor hands over.
+
+Order of a start: sockets, journal, state, workers, API; of an upgrade: sockets, workers that wait, then the last state,
+the journal, the take-over, and the API when the predecessor's is closed. Whatever was opened is closed by `close`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from proxy.admin.control import Control
+from proxy.admin.server import open_admin
+from proxy.clock import monotonic
+from proxy.controlplane.commands import Commands
+from proxy.controlplane.descriptors import affordable_connections, raise_descriptor_limit
+from proxy.controlplane.events import TURNOUT, Author
+from proxy.controlplane.handover import Estate, Handover, Household, UpgradeFailed
+from proxy.controlplane.inheritance import Inheritance
+from proxy.controlplane.journal import Journal
+from proxy.controlplane.listeners import Heirlooms, Listeners, addresses_of, open_listeners
+from proxy.controlplane.luggage import MOST_EVENTS, Luggage, pack, unpack
+from proxy.controlplane.orphans import Orphans, find_orphans
+from proxy.controlplane.secret import load_secret
+from proxy.controlplane.supervisor import Supervisor
+from proxy.core.merge import initial, steered
+from proxy.core.snapshot import Snapshot
+from proxy.core.state import State
+from proxy.settings import Settings
+from proxy.telemetry.exposition import Exposition
+
+log = structlog.get_logger("turnout")
+
+_NO_STATE = State(0)
+
+
+class Program:
+    """See the module. `inherited`: what a predecessor hands over, None at an ordinary start. Raises StartError."""
+
+    def __init__(self, settings: Settings, worker_command: Sequence[str], inherited: Inheritance | None) -> None:
+        self.settings = settings
+        self._inherited = inherited
+        self._descriptors = raise_descriptor_limit()
+        self._warn_of_descriptors()
+        self._secret = settings.secret or b""
+        self._journal: Journal | None = None
+        self._asked_by = (TURNOUT, "")
+        self.orphans = Orphans() if inherited else find_orphans(addresses_of(settings.listen))
+        listeners = open_listeners(
+            settings.listen, settings.workers, inherited.data if inherited else Heirlooms(self.orphans.sockets))
+        waiting = settings.snapshot(0, self._secret)
+        self.supervisor = Supervisor(waiting, listeners, settings.workers, worker_command=worker_command)
+        self.supervisor.keep_files = inherited is not None  # they are the predecessor's until we have taken over
+        self.supervisor.follow(self.orphans)
+        self.admin: Listeners | None = None
+        self.handover = Handover(self.supervisor, Household(self._estate, self._freeze, self._thaw))
+
+    # ---- beginning
+
+    def open(self) -> None:
+        """Open the journal, and make of it and the file the state to begin with. Raises StartError."""
+        settings = self.settings
+        self.admin = open_admin(settings.admin.listen)
+        self._journal = Journal.open(settings.state_dir, keep=settings.events_kept)
+        self._secret = settings.secret or load_secret(settings.state_dir)
+        self._compose(self._journal.state)
+        self.supervisor.snapshot = self.compiled(settings, self.commands.state)
+        self.verb, self.reason = "start", self._found()
+
+    async def succeed(self) -> None:
+        """Take over from the predecessor. Raises StartError: it goes on then, and nothing has changed."""
+        inherited = self._inherited
+        assert inherited is not None
+        self.admin = open_admin(self.settings.admin.listen, inherited.admin)
+        await self.supervisor.prepare()
+        luggage = unpack(await inherited.ready(self.supervisor))
+        self._unpack(luggage)
+        await self.supervisor.start(self.compiled(self.settings, self.commands.state))
+        await inherited.take(self.supervisor)
+        self.supervisor.keep_files = False
+        self.verb, self.reason = "upgrade", " · ".join(filter(None, (luggage.author, luggage.reason)))
+
+    async def begin(self) -> None:
+        """Journal that this process begins. Raises NotJournaled, at a start: a successor serves in any case."""
+        await self.commands.begin(self._moves, self.verb, self.reason)
+
+    def compiled(self, settings: Settings, state: State) -> Snapshot:
+        """The snapshot of a state: the file's, steered, with no more connections than this host allows."""
+        snapshot = settings.snapshot(state.revision, self._secret)
+        limits = snapshot.policy.limits
+        connections = affordable_connections(limits.connections, self._descriptors, self.settings.workers)
+        policy = replace(snapshot.policy, limits=replace(limits, connections=connections))
+        return replace(snapshot, routes=steered(settings.routes, state), policy=policy)
+
+    def _compose(self, stored: State | None) -> None:
+        settings, journal = self.settings, self._journal
+        assert journal is not None
+        step = initial(settings.routes, {version.name for version in settings.versions}, stored, time.time())
+        self._moves = step.moves
+        self.commands = Commands(settings, step.state, journal, self.supervisor, compile_snapshot=self.compiled,
+                                 clock=monotonic, wall=time.time)
+        self.control = Control(
+            self.supervisor, self.commands, journal, Exposition(self.supervisor.fold, settings.buckets),
+            self.upgrade if self.handover.possible else None)
+        self.supervisor.on_event = self._note
+
+    def _unpack(self, luggage: Luggage) -> None:
+        settings, inherited = self.settings, self._inherited
+        assert inherited is not None
+        same = luggage.state_dir is not None and luggage.state_dir == _real(settings.state_dir)
+        lock_fd = inherited.take_lock() if same else None
+        self._journal = Journal.open(settings.state_dir, keep=settings.events_kept, lock_fd=lock_fd)
+        if settings.state_dir is None:
+            self._secret = settings.secret or luggage.secret
+            self._journal.append(luggage.events, luggage.state)
+        else:
+            self._secret = settings.secret or load_secret(settings.state_dir)
+        self._compose(self._journal.state if same else luggage.state)
+
+    def _found(self) -> str:
+        pids = [str(orphan.pid) for orphan in self.orphans.members]
+        return f"took over from orphaned workers {', '.join(pids)}" if pids else ""
+
+    # ---- while it serves
+
+    async def upgrade(self, author: Author, reason: str) -> int:
+        """Hand over to a successor. Raises HandingOver and UpgradeFailed; the latter is journaled."""
+        self._asked_by = (author, reason)
+        try:
+            return await self.handover.upgrade()
+        except UpgradeFailed as error:
+            log.error("upgrade failed, nothing has changed", because=str(error))  # noqa: TRY400  the reason says all
+            self.commands.record("upgrade-failed", author, str(error))
+            raise
+
+    def _note(self, verb: str, facts: Mapping[str, Any]) -> None:
+        self.commands.record(verb, TURNOUT, ", ".join(f"{name} {value}" for name, value in facts.items()))
+
+    def _estate(self) -> Estate:
+        lock_fd = None if self._journal is None else self._journal.lock_fd
+        return Estate(self.supervisor.listeners, self.admin, lock_fd)
+
+    async def _freeze(self) -> Mapping[str, Any]:
+        journal, (author, reason) = self._journal, self._asked_by
+        assert journal is not None
+        await self.commands.pause("Turnout hands over to its successor")
+        state_dir = _real(self.settings.state_dir)
+        newest = journal.events(limit=MOST_EVENTS, newest_first=True) if state_dir is None else []
+        return pack(Luggage(self.commands.state, state_dir, self._secret, tuple(reversed(newest)), author.name, reason))
+
+    async def _thaw(self) -> None:
+        assert self._journal is not None
+        self.commands.resume()
+        self._journal.claim()
+
+    # ---- the end
+
+    async def close(self) -> None:
+        """End what is still open. Workers that are still there are cut, or finish if somebody else goes on."""
+        goes_on = self._inherited is not None and not self._inherited.taken
+        await self.supervisor.stop(self.settings.policy.timeouts.drain if goes_on else 0.0)
+        if self.admin is not None:
+            self.admin.close(keep_files=self.supervisor.keep_files)
+        if self._journal is not None:
+            self._journal.close()
+
+    def _warn_of_descriptors(self) -> None:
+        configured = self.settings.policy.limits.connections
+        affordable = affordable_connections(configured, self._descriptors, self.settings.workers)
+        if affordable < configured:
+            log.warning(
+                "fewer connections than configured", configured=configured, possible=affordable,
+                because=f"a process may open {self._descriptors} files; raise the limit (ulimit -Hn, LimitNOFILE=)",
+            )
+
+
+def _real(state_dir: str | None) -> str | None:
+    return None if state_dir is None else os.path.realpath(state_dir)
