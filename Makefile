@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO_FOR ?=
+BUILD_PINS := config/container/requirements-build.txt
 
 .PHONY: help env demo test lint types check bench bench-quick dist lock clean
 
@@ -44,6 +45,8 @@ dist: env  ## wheel and sdist
 lock:  ## compile the pinned requirements (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.txt
 	uv pip compile --universal --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev -o requirements-dev.txt
+	(sed '/^#/!d' $(BUILD_PINS); echo hatchling | uv pip compile --universal --generate-hashes --no-header \
+		--no-annotate -q -c requirements-dev.txt -) > $(BUILD_PINS).new && mv $(BUILD_PINS).new $(BUILD_PINS)
 
 clean:  ## remove what was built
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,7 +33,6 @@ from proxy.controlplane.journal import JournalError
 from proxy.errors import ConfigError
 
 AUTHOR = web.RequestKey("author", Author)
-TALLY = web.AppKey("tally", Tally)
 
 log = structlog.get_logger("admin")
 
@@ -70,7 +69,6 @@ class Api:
             else:
                 app.router.add_route(operation.method, operation.path, handler)
         app.on_response_prepare.append(_common_fields)
-        app[TALLY] = self.tally
         return app
 
     def _serve(self, operation: Operation) -> Handler:
@@ -119,7 +117,6 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
             answer.force_close()
         return answer
     except CommandError as error:
-        request.app[TALLY].refused[error.kind] += 1
         return refused(error).answer()
     except (ConfigError, JournalError) as error:
         return refused(error).answer()

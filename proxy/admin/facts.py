@@ -8,7 +8,6 @@ from proxy import __version__
 from proxy.admin.control import Control
 from proxy.admin.failures import Failures
 from proxy.admin.tally import Tally
-from proxy.controlplane.errors import NotJournaled
 from proxy.controlplane.slot import Slot
 from proxy.core.snapshot import Snapshot
 from proxy.core.split import shares
@@ -33,7 +32,7 @@ def facts_of(control: Control, failures: Failures, tally: Tally, started_at: flo
         last_reload_at=commands.last_reload_at,
         pending={name: route.pending.until for name, route in state.routes.items() if route.pending is not None},
         events=dict(tally.counts),
-        journal_failures=tally.refused[NotJournaled.kind],
+        journal_failures=commands.journal_failures,
         login_failures=failures.total,
     )
 

@@ -1,4 +1,4 @@
-"""What happened since this process began, counted for /metrics: events by verb, refused changes by kind."""
+"""What happened since this process began, counted for /metrics: events by verb."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from proxy.controlplane.feed import EventFeed
 
 
 class Tally:
-    """`run` is its task; `counts` is by verb, `refused` by kind. Both come from the program: a few dozen at most."""
+    """`run` is its task; `counts` is by verb; verbs come from the program: a few dozen at most."""
 
     def __init__(self, feed: EventFeed) -> None:
         self._feed = feed
         self._subscription = feed.subscribe()
         self.counts: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Count until the feed ends. After a flood that nobody could follow it goes on with what comes next."""

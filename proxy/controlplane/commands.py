@@ -88,6 +88,11 @@ class Commands:
         return self._reloader.at
 
     @property
+    def journal_failures(self) -> int:
+        """How often the journal could not take what it was given."""
+        return self._transactions.journal_failures
+
+    @property
     def events_lost(self) -> int:
         """How many events that changed nothing could not be journaled."""
         return self._recorder.lost

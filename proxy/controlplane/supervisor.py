@@ -27,10 +27,13 @@ from proxy.core.withdrawal import without
 from proxy.ipc.channel import framed
 from proxy.ipc.messages import Apply, Stats
 from proxy.telemetry.fold import Fold
+from proxy.telemetry.scope import Scope
 
 log = structlog.get_logger("supervisor")
 
 _WATCH_EVERY_S = 1.0
+_PRUNE_EVERY_S = 60.0
+"""How long sums of what was configured once may stay: nobody is shown them, they only take memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +308,14 @@ class Supervisor:
                 _settle(self._prepared, StartError(error)) or _settle(self._outcome, StartError(error))
 
     async def _watch_workers(self) -> None:
-        """End workers that are alive and say nothing (stopped, or caught in a loop)."""
-        looked_at = self._clock()
+        """End workers that are alive and say nothing (stopped, or caught in a loop); let go of old sums."""
+        looked_at = pruned_at = self._clock()
         while True:
             await asyncio.sleep(_WATCH_EVERY_S)
             now = self._clock()
+            if now - pruned_at >= _PRUNE_EVERY_S:
+                self.fold.retain(_scope_of(self.snapshot))
+                pruned_at = now
             # After a pause of the supervisor itself, what the workers said meanwhile is still unread.
             if now - looked_at < 3 * _WATCH_EVERY_S:
                 self._end_silent(now)
@@ -323,6 +329,13 @@ class Supervisor:
             allowed_s = self._patience.start_s if starting else self._patience.silence_s
             if now - slot.process.heard_at > allowed_s:
                 slot.kill(f"it said nothing for {allowed_s:g} s")
+
+
+def _scope_of(snapshot: Snapshot) -> Scope:
+    return Scope(
+        ((route.name, version) for route in snapshot.routes for version, _ in route.split),
+        ((version.name, server.address) for version in snapshot.versions for server in version.servers),
+    )
 
 
 def _settle(future: asyncio.Future[None] | None, error: StartError | None = None) -> bool:

@@ -66,6 +66,7 @@ class Transactions:
         self.hold(settings, state)
         self.feed = EventFeed()
         self.changed = asyncio.Event()
+        self.journal_failures = 0
         self.compile = compile_snapshot
         self.clock = clock
         self.wall = wall
@@ -166,9 +167,13 @@ class Transactions:
     async def _append(
         self, events: Sequence[Event], state: State | None, changed: Sequence[str] | None
     ) -> Sequence[Event]:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, lambda: self._journal.append(events, state, changed)
-        )
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: self._journal.append(events, state, changed)
+            )
+        except JournalError:
+            self.journal_failures += 1
+            raise
 
     def _events(self, plan: Plan, ask: Ask) -> list[Event]:
         now, revision = self.wall(), plan.step.state.revision

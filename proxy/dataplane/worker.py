@@ -176,7 +176,7 @@ class Worker:
         """Compare every deadline: one pass over a set costs less than a timer per request."""
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)  # first: whatever fails below, time goes on
         now = self.clock()
-        self.counters.lag_s = max(0.0, now - self.now - SWEEP_S)
+        self.counters.lag_s = max(self.counters.lag_s, now - self.now - SWEEP_S)
         self.now = now
         for client in [client for client in self.clients if client.deadline < now]:
             client.on_deadline()

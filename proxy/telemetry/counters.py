@@ -23,7 +23,6 @@ UPSTREAM_ERRORS = "turnout_upstream_errors_total"
 REFUSALS = "turnout_refusals_total"
 CONNECTIONS = "turnout_connections"
 ACCEPTED = "turnout_connections_accepted_total"
-TURNED_AWAY = "turnout_connections_refused_total"
 UPSTREAM_CONNECTIONS = "turnout_upstream_connections"
 RECEIVED = "turnout_client_received_bytes_total"
 SENT = "turnout_client_sent_bytes_total"
@@ -42,7 +41,6 @@ LABELS: dict[str, tuple[str, ...]] = {
     REFUSALS: ("reason",),
     CONNECTIONS: (),
     ACCEPTED: (),
-    TURNED_AWAY: (),
     UPSTREAM_CONNECTIONS: (),
     RECEIVED: ("route", "version"),
     SENT: ("route", "version"),
@@ -131,7 +129,7 @@ class Counters:
 
     __slots__ = (
         "_retained", "_tallies", "_upstream_errors",
-        "accepted", "connections", "lag_s", "log_dropped", "log_failed", "refusals", "turned_away",
+        "accepted", "connections", "lag_s", "log_dropped", "log_failed", "refusals",
         "upstream_connections",
     )
 
@@ -143,7 +141,6 @@ class Counters:
         self.upstream_connections = 0
         self.lag_s = 0.0
         self.accepted = 0
-        self.turned_away = 0
         self.log_dropped = 0
         self.log_failed = False
         self.refusals: dict[str, int] = {}
@@ -185,6 +182,7 @@ class Counters:
             (LAG, (), self.lag_s),
             (ACCESS_LOG_FAILED, (), int(self.log_failed)),
         ]
+        self.lag_s = 0.0
         histograms: list[HistogramSeries] = []
         for key, tally in self._tallies.items():
             if tally.told:
@@ -199,12 +197,9 @@ class Counters:
     def _collect_plain(self) -> list[Series]:
         counters: list[Series] = [
             (name, (), value)
-            for name, value in (
-                (ACCEPTED, self.accepted), (TURNED_AWAY, self.turned_away), (LOG_DROPPED, self.log_dropped),
-            )
-            if value
+            for name, value in ((ACCEPTED, self.accepted), (LOG_DROPPED, self.log_dropped)) if value
         ]
-        self.accepted = self.turned_away = self.log_dropped = 0
+        self.accepted = self.log_dropped = 0
         refusals, self.refusals = self.refusals, {}
         counters += [(REFUSALS, (slug,), count) for slug, count in refusals.items()]
         errors, self._upstream_errors = self._upstream_errors, {}

@@ -25,7 +25,6 @@ def test_connections_beyond_the_limit_wait_and_are_served_when_one_leaves(story:
             assert worker.call(lambda w: len(w.clients)) == 2
             clients[place - 2].close()
         assert client.response().body == b"GET /mine 0"
-    assert worker.call(lambda w: w.counters.turned_away) == 0
 
 
 def test_the_limit_is_exact_even_when_all_come_at_once(story: Story) -> None:

@@ -37,7 +37,8 @@ def test_every_problem_is_told_with_its_place() -> None:
 
 
 @pytest.mark.parametrize("line", [
-    "listen: ${SECRET}", "workers: ${SECRET}", "secret: ${SECRET}", "access_log: ${SECRET}", "listen: [\"${SECRET}:1\"]",
+    "listen: ${SECRET}", "workers: ${SECRET}", "secret: ${SECRET}", "access_log: ${SECRET}",
+    "listen: [\"${SECRET}:1\"]",
     "trusted_proxies: [\"${SECRET}\"]", "timeouts: {drain: \"${SECRET}\"}", "limits: {head: \"a${SECRET}b\"}",
     "state_dir: ${SECRET}", "watch: ${SECRET:-5x}",
 ])
@@ -77,7 +78,8 @@ def test_no_file_is_opened_and_none_is_known_to_be_there(tmp_path: Path) -> None
 
 
 def test_a_token_s_variable_is_not_read_and_two_that_share_one_are_found() -> None:
-    tokens = "admin: {tokens: [{name: a, role: operator, token_env: A_TOKEN}, {name: b, role: viewer, token_env: %s}]}\n"
+    tokens = ("admin: {tokens: [{name: a, role: operator, token_env: A_TOKEN}, "
+              "{name: b, role: viewer, token_env: %s}]}\n")
     assert not inspect(tokens % "B_TOKEN" + GOOD).problems
     assert inspect(tokens % "B_TOKEN" + GOOD).unread == ("${A_TOKEN}", "${B_TOKEN}")
     assert "same token" in inspect(tokens % "A_TOKEN" + GOOD).problems[0].message

@@ -44,7 +44,7 @@ def test_every_reported_series_has_the_labels_of_its_metric() -> None:
     tally.retries = 1
     tally.done(200, 0.2)
     tally.received = tally.sent = tally.tunnels = tally.withdrawn = 1
-    counters.accepted = counters.turned_away = 1
+    counters.accepted = 1
     counters.log_dropped = 1
     counters.refused("head-too-large")
     counters.upstream_error("new", "http://127.0.0.1:1", "connect-failed")

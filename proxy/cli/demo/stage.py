@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field, replace
 
 import uvloop
 
+from proxy.admin.control import Control
 from proxy.admin.server import admin_server
 from proxy.cli.demo.backends import Backends, backends
 from proxy.cli.demo.lines import change_line, opening_lines
@@ -24,10 +26,19 @@ from proxy.cli.demo.tally import Tally
 from proxy.cli.demo.terminal import Terminal
 from proxy.cli.demo.users import Traffic, happens, traffic
 from proxy.clock import monotonic
+from proxy.controlplane.ask import Ask
+from proxy.controlplane.commands import Commands
+from proxy.controlplane.events import Author
+from proxy.controlplane.journal import Journal
 from proxy.controlplane.listeners import open_listeners
 from proxy.controlplane.supervisor import Change, Supervisor
+from proxy.core.merge import initial, steered
+from proxy.core.snapshot import Snapshot
+from proxy.core.state import State
 from proxy.settings import Settings, from_urls
+from proxy.telemetry.exposition import Exposition
 
+_DIRECTOR = Author("demo")
 WORKERS = 2
 """Enough to show that a change reaches every worker; more would only cost."""
 _DRAIN_S = 0.5
@@ -77,24 +88,35 @@ async def _perform(terminal: Terminal, lasts_s: float | None, early: Sequence[in
     async with AsyncExitStack() as stack:
         versions = await stack.enter_async_context(backends())
         settings = from_urls(versions.old, versions.new, 0, listen="127.0.0.1:0", admin="127.0.0.1:0", workers=WORKERS)
-        supervisor = _supervisor(settings)
+        journal = stack.enter_context(closing(Journal.open(None, keep=settings.events_kept)))
+        supervisor, commands = _put_together(settings, journal)
         stack.push_async_callback(supervisor.stop, _DRAIN_S)
-        admin = await stack.enter_async_context(admin_server(supervisor, settings.admin))
+        await stack.enter_async_context(commands)
+        control = Control(supervisor, commands, journal, Exposition(supervisor.fold, settings.buckets))
+        admin = await stack.enter_async_context(admin_server(control, settings.admin))
         if not await _started(supervisor, ending):
             return outcome
         outcome.proxy = f"http://{supervisor.listeners.addresses[0]}"
         users = await stack.enter_async_context(traffic(outcome.proxy + "/", outcome.tally))
-        show = _Show(terminal, ending, outcome, supervisor, versions, users, f"http://{admin}")
+        show = _Show(terminal, ending, outcome, supervisor, commands, versions, users, f"http://{admin}")
         await show.walk(walk(lasts_s or WALK_S), stays=lasts_s is None and terminal.live)
     return outcome
 
 
-def _supervisor(settings: Settings) -> Supervisor:
-    snapshot = settings.snapshot(1, secrets.token_bytes(32))
+def _put_together(settings: Settings, journal: Journal) -> tuple[Supervisor, Commands]:
+    """What `turnout run` is made of, without a disk: a supervisor and the commands that steer it."""
     # Whatever ends the demo ends its workers, too: nobody comes for its orphans.
-    timeouts = replace(snapshot.policy.timeouts, orphan=0.0)
-    snapshot = replace(snapshot, policy=replace(snapshot.policy, timeouts=timeouts))
-    return Supervisor(snapshot, open_listeners(settings.listen, settings.workers), settings.workers)
+    policy = replace(settings.policy, timeouts=replace(settings.policy.timeouts, orphan=0.0))
+    settings, secret = replace(settings, policy=policy), secrets.token_bytes(32)
+
+    def compiled(settings: Settings, state: State) -> Snapshot:
+        return replace(settings.snapshot(state.revision, secret), routes=steered(settings.routes, state))
+
+    state = initial(settings.routes, {OLD, NEW}, None, time.time()).state
+    listeners = open_listeners(settings.listen, settings.workers)
+    supervisor = Supervisor(compiled(settings, state), listeners, settings.workers)
+    return supervisor, Commands(settings, state, journal, supervisor, compile_snapshot=compiled, clock=monotonic,
+                                wall=time.time)
 
 
 async def _started(supervisor: Supervisor, ending: asyncio.Event) -> bool:
@@ -115,12 +137,13 @@ class _Show:
 
     def __init__(
         self, terminal: Terminal, ending: asyncio.Event, outcome: Outcome, supervisor: Supervisor,
-        versions: Backends, users: Traffic, admin: str,
+        commands: Commands, versions: Backends, users: Traffic, admin: str,
     ) -> None:
         self._terminal = terminal
         self._ending = ending
         self._outcome = outcome
         self._supervisor = supervisor
+        self._commands = commands
         self._versions = versions
         self._users = users
         self._admin = admin
@@ -150,11 +173,11 @@ class _Show:
         self._outcome.changes.append(change)
         self._terminal.say(change_line(step.weight, change))
 
-    async def _move(self, weight: int) -> Change:
+    async def _move(self, weight: int) -> Change | None:
         """Give the new version so many percent; returns when no worker goes by the old weights any more."""
-        snapshot = self._supervisor.snapshot
-        route = replace(snapshot.routes[0], split=((OLD, 100.0 - weight), (NEW, float(weight))))
-        return await self._supervisor.apply(replace(snapshot, revision=snapshot.revision + 1, routes=(route,)))
+        route = self._supervisor.snapshot.routes[0].name
+        weights = {OLD: 100.0 - weight, NEW: float(weight)}
+        return (await self._commands.split(route, weights, Ask(_DIRECTOR, "the next step of the walk"))).change
 
     async def _watch(self, lasts_s: float, status: str, counts_down: bool) -> None:
         until_s = monotonic() + lasts_s

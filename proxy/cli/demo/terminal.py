@@ -5,6 +5,7 @@ Invariant: drawing never waits for the reader. A terminal that was stopped (Ctrl
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -42,6 +43,8 @@ class Terminal:
             structlog.configure(processors=[_drop])  # a log line would tear the picture, which says it, too
         else:
             self._log_sink = logs.configure()
+            # What goes well is told in the demo's own words.
+            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
     def show(self, view: View) -> None:
         """Show one moment."""
