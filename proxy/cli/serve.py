@@ -138,7 +138,7 @@ async def _attending(program: Program, commands: Commands, signals: _Signals) ->
     try:
         yield
     finally:
-        program.handover.refuse("Turnout is leaving")
+        await program.handover.refuse("Turnout is leaving")
         if program.handover.taken.is_set():
             alive.cancel()  # it is the successor now that has to be alive
         else:

@@ -96,14 +96,17 @@ class Handover:
         self._household = household
         self._command = own_command() if command is None else tuple(command)
         self._within_s = within_s
-        self._busy = False
+        self._running: asyncio.Task[int] | None = None
         self._refusal: str | None = None
         self._link: Link | None = None
         self._freezing: asyncio.Task[Mapping[str, Any]] | None = None
 
-    def refuse(self, because: str) -> None:
-        """Refuse every upgrade from now on: this process is leaving."""
+    async def refuse(self, because: str) -> None:
+        """Refuse every upgrade from now on, and give up one that is under way: this process is leaving."""
         self._refusal = because
+        if self._running is not None and not self.taken.is_set():
+            self._running.cancel()
+            await asyncio.wait({self._running})
 
     @property
     def possible(self) -> bool:
@@ -116,11 +119,13 @@ class Handover:
         Raises HandingOver when there can be none now, UpgradeFailed when there is none after all.
         """
         self._must_be_possible()
-        self._busy = True
+        running = self._running = asyncio.create_task(self._upgrade(), name="upgrade")
         try:
-            return await self._upgrade()
-        finally:
-            self._busy = False
+            return await asyncio.shield(running)  # whoever asked may be gone before there is an answer
+        except asyncio.CancelledError:
+            if self._refusal is not None and running.cancelled():
+                raise HandingOver(f"no upgrade now: {self._refusal}") from None
+            raise
 
     async def finish(self, within_s: float) -> None:
         """Drain our workers, telling the successor what they count until the last one has left."""
@@ -140,7 +145,7 @@ class Handover:
 
     def _must_be_possible(self) -> None:
         refusal = self._refusal
-        if self._busy:
+        if self._running is not None and not self._running.done():
             refusal = "an upgrade is under way"
         elif self.taken.is_set():
             refusal = f"process {self.successor} has taken over"
@@ -220,7 +225,8 @@ class Handover:
                     case "cut":
                         self._supervisor.cut_off(tuple((str(route), str(version)) for route, version in wish["pairs"]))
                     case "kill":
-                        self._supervisor.cut(str(wish.get("because", "the successor said so")))
+                        because = str(wish.get("because", "the successor said so"))
+                        self._supervisor.cut(because, unless_quiet=bool(wish.get("unless_quiet")))
         except LineEnded:
             log.warning("the successor is gone")
 

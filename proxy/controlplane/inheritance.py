@@ -161,11 +161,11 @@ class Draining:
         if self._orphans is not None:
             self._orphans.cut_off(pairs)
 
-    def kill(self, reason: str) -> None:
+    def kill(self, reason: str, *, unless_quiet: bool = False) -> None:
         """Let it end its workers."""
-        self._link.post("kill", because=reason)
+        self._link.post("kill", because=reason, unless_quiet=unless_quiet)
         if self._orphans is not None:
-            self._orphans.kill(reason)
+            self._orphans.kill(reason, unless_quiet=unless_quiet)
 
     def forget(self) -> None:
         """Stop listening to it."""

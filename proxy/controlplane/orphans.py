@@ -119,10 +119,10 @@ class Orphans:
         for orphan in self.members:
             orphan.ask(Ask("cut", pairs=tuple(pairs)))
 
-    def kill(self, reason: str) -> None:
-        """End those that are still there."""
+    def kill(self, reason: str, *, unless_quiet: bool = False) -> None:
+        """End those that are still there, or of these only those that may still begin a request."""
         for orphan in self.members:
-            if not orphan.is_gone.is_set():
+            if not (orphan.is_gone.is_set() or (unless_quiet and orphan.is_quiet.is_set())):
                 log.error("orphan ended", pid=orphan.pid, because=reason)
                 _end(orphan.pid)
 

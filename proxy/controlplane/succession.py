@@ -28,8 +28,8 @@ class Predecessor(Protocol):
     def cut_off(self, pairs: Iterable[tuple[str, str]]) -> None:
         """End what they still work on for these (route, version) pairs."""
 
-    def kill(self, reason: str) -> None:
-        """End them now."""
+    def kill(self, reason: str, *, unless_quiet: bool = False) -> None:
+        """End them now; `unless_quiet`: only those that may still begin a request."""
 
     def forget(self) -> None:
         """Leave them alone: somebody else will come for them, or their time will be up."""
@@ -74,7 +74,8 @@ class Succession:
             for member in self._members:
                 member.cut_off(cut)
         if not await _all_done([member.quiet() for member in self._members], self._quiet_s):
-            self.kill("it still took requests by an older revision")
+            for member in self._members:
+                member.kill("it still took requests by an older revision", unless_quiet=True)
 
     async def end(self, within_s: float) -> None:
         """Return when all have left, or were ended after so many seconds."""

@@ -271,12 +271,17 @@ class Supervisor:
         await self._succession.end(max(0.0, within_s - (self._clock() - began)))
         return Stopped(cut=sum(slot.cut for slot in self.slots), killed=killed)
 
-    def cut(self, reason: str) -> int:
-        """End every worker now; returns how many there were. `stop`, when it is under way, returns soon after."""
-        living = [slot for slot in self.slots if slot.process is not None]
+    def cut(self, reason: str, *, unless_quiet: bool = False) -> int:
+        """End every worker now, or those that may still begin a request; returns how many there were.
+
+        `stop`, when it is under way, returns soon after.
+        """
+        living = [slot for slot in self.slots
+                  if slot.process is not None and not (unless_quiet and slot.process.quiet)]
         for slot in living:
             slot.kill(reason)
-        self._succession.kill(reason)
+        if not unless_quiet:
+            self._succession.kill(reason)
         return len(living)
 
     def count(self, life: int, stats: Stats) -> None:

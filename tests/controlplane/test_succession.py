@@ -27,8 +27,8 @@ class Former:
     def cut_off(self, pairs: Iterable[tuple[str, str]]) -> None:
         self.told.append(("cut", tuple(pairs)))
 
-    def kill(self, reason: str) -> None:
-        self.told.append("kill")
+    def kill(self, reason: str, *, unless_quiet: bool = False) -> None:
+        self.told.append("kill the loud" if unless_quiet else "kill")
         self.is_quiet.set()
         self.is_gone.set()
 
@@ -54,13 +54,13 @@ def test_a_change_waits_until_all_are_told_and_quiet() -> None:
     asyncio.run(test())
 
 
-def test_one_that_does_not_become_quiet_is_ended() -> None:
+def test_one_that_does_not_become_quiet_is_ended_and_those_that_have_are_not() -> None:
     async def test() -> None:
         succession, former = Succession(quiet_s=0.05), Former()
         succession.add(former)
         succession.send_home(5.0)
         await succession.outlive(())
-        assert former.told == [("leave", 5.0), "kill"]
+        assert former.told == [("leave", 5.0), "kill the loud"]
 
     asyncio.run(test())
 

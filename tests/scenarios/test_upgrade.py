@@ -175,6 +175,29 @@ def test_of_two_upgrades_at_once_one_is_refused(tmp_path: Path) -> None:
         assert "an upgrade is under way" in refused[0]
 
 
+def test_leaving_gives_up_an_upgrade_that_is_under_way(tmp_path: Path) -> None:
+    with shop(tmp_path) as it:
+        said: list[str] = []
+
+        def ask() -> None:
+            with pytest.raises(Refused) as error:
+                it.turnout.post("/api/v1/upgrade")
+            said.append(str(error.value))
+
+        assert it.turnout.admin
+        it.file.unlink()
+        os.mkfifo(it.file)  # who reads it waits for somebody to write
+        asking = threading.Thread(target=ask)
+        asking.start()
+        it.turnout.event("upgrading")
+        it.turnout.tell(signal.SIGTERM)
+        assert it.turnout.wait() == 0
+        it.turnout.join()
+        assert it.turnout.has_ended, "the successor, too"
+        asking.join()
+        assert "Turnout is leaving" in said[0]
+
+
 def test_after_kill_9_a_new_program_serves_with_state_and_api_within_a_second(tmp_path: Path) -> None:
     with shop(tmp_path, state_dir=str(tmp_path / "state")) as it, Load(it.turnout.address, 8, GET) as load:
         host, port = it.turnout.address

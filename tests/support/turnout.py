@@ -93,6 +93,11 @@ class Turnout:
             self._reader.join(WITHIN_S)
         return code
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nobody is left who could say anything."""
+        return not self._reader.is_alive()
+
     def join(self) -> None:
         """Wait until nobody is left who could say anything."""
         self._reader.join(WITHIN_S)
