@@ -1,7 +1,8 @@
 """The service behind every proxy: nginx on the load's core, in two versions that name themselves in `X-Version`.
 
 Small answers with eight headers, files of 16 KiB and 1 MiB out of memory, and a sink that has read a whole upload
-before it answers (an early answer would measure something else).
+before it answers (an early answer would measure something else). What comes to `/noted` is noted: a line with its
+`X-Sent` in the file `noted-old` or `noted-new`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ worker_rlimit_nofile {descriptors};
 events {{ worker_connections {connections}; }}
 http {{
     access_log off;
+    log_format noted "$http_x_sent";
     keepalive_requests 1000000000;
     keepalive_timeout 300s;
     client_max_body_size 4m;
@@ -49,6 +51,10 @@ SERVER = """\
         add_header Vary "Accept-Encoding, Cookie";
         add_header X-Content-Type-Options nosniff;
         location / {{ default_type text/html; return 200 "<p>hello from {version}</p>\\n"; }}
+        location = /noted {{
+            access_log {folder}/noted-{version} noted;
+            default_type text/html; return 200 "<p>hello from {version}</p>\\n";
+        }}
         location = /16k {{ alias {folder}/16k; }}
         location = /1m {{ alias {folder}/1m; }}
         location = /upload {{

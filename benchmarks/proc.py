@@ -22,6 +22,7 @@ class Process:
     parent: int
     started: int
     cpu_s: float
+    session: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ def parse_stat(text: str) -> Process:
     pid, _, rest = text.partition(" (")
     fields = rest.rpartition(") ")[2].split()
     ticks = int(fields[11]) + int(fields[12])     # utime + stime
-    return Process(pid=int(pid), parent=int(fields[1]), started=int(fields[19]), cpu_s=ticks / TICKS_PER_S)
+    return Process(pid=int(pid), parent=int(fields[1]), started=int(fields[19]), cpu_s=ticks / TICKS_PER_S,
+                   session=int(fields[3]))
 
 
 def parse_smaps_rollup(text: str) -> Memory:
@@ -63,13 +65,23 @@ def is_same(process: Process) -> bool:
     return now is not None and now.started == process.started
 
 
+def everybody() -> list[Process]:
+    """All processes there are."""
+    return [process for name in os.listdir(PROC) if name.isdigit() and (process := read(int(name))) is not None]
+
+
+def session(leader: int) -> list[Process]:
+    """Everything that was started in the session of `leader`, also what has lost its parent or outlived the leader."""
+    return [process for process in everybody() if process.session == leader]
+
+
 def tree(root: int) -> list[Process]:
     """`root` and everything below it, parents first."""
-    everybody = [p for name in os.listdir(PROC) if name.isdigit() and (p := read(int(name))) is not None]
+    all_of_them = everybody()
     children: dict[int, list[Process]] = {}
-    for process in everybody:
+    for process in all_of_them:
         children.setdefault(process.parent, []).append(process)
-    found = [process for process in everybody if process.pid == root]
+    found = [process for process in all_of_them if process.pid == root]
     for process in found:                       # grows while it is walked
         found.extend(children.get(process.pid, ()))
     return found

@@ -5,6 +5,7 @@ Invariant: whatever `start` began is stopped by `close`; a process whose parent 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -69,19 +70,31 @@ class Program:
         return "\n".join(line[:300] for line in self.log.read_text(errors="replace").splitlines()[-8:])
 
     def stop(self) -> None:
-        """SIGTERM, then after five seconds SIGKILL, to exactly the processes of its tree."""
-        family = proc.tree(self.pid)
+        """SIGTERM, then after five seconds SIGKILL, to exactly the processes of its tree and its session.
+
+        The session, because a worker may outlive its supervisor and a supervisor be succeeded by another one.
+        """
+        family = self._family()
         if self.process.poll() is None:
             self.process.terminate()
             try:
                 self.process.wait(STOP_WITHIN_S)
             except subprocess.TimeoutExpired:
-                family = proc.tree(self.pid)
+                family += self._family()
                 self.process.kill()
                 self.process.wait()
         for member in family:
             if member.pid != self.pid and proc.is_same(member):
-                os.kill(member.pid, signal.SIGKILL)
+                kill(member.pid)
+
+    def _family(self) -> list[proc.Process]:
+        return proc.tree(self.pid) + proc.session(self.pid)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL; nothing happens to one that is gone already."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def settle(cores: Sequence[int]) -> Callable[[], None]:

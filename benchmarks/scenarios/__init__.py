@@ -8,6 +8,7 @@ from typing import Protocol
 from benchmarks.bench import Bench, Run
 from benchmarks.peers import Peer
 from benchmarks.scenarios import throughput
+from benchmarks.scenarios.change import Change
 from benchmarks.scenarios.flat import MANY_ROUTES, MANY_SERVERS
 from benchmarks.scenarios.giant import Giant
 from benchmarks.scenarios.idle import Idle
@@ -37,4 +38,5 @@ class Scenario(Protocol):
 STANDING: tuple[Scenario, ...] = (throughput.BROWSER, throughput.BODY_16K, throughput.BODY_1M, throughput.UPLOAD_1M,
                                   throughput.CONNECTIONS, Latency())
 OWN: tuple[Scenario, ...] = (MANY_ROUTES, MANY_SERVERS, Idle(), Giant(), Kill())
-SCENARIOS = STANDING + OWN
+LIVE: tuple[Scenario, ...] = (Change(),)
+SCENARIOS = STANDING + OWN + LIVE
