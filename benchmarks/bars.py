@@ -74,6 +74,21 @@ BARS: tuple[Bar, ...] = (
         every_round=True),
     Bar("requests lost by kill -9, other workers' connections", Of("kill", "lost_on_others"), None, 0, 0,
         every_round=True),
+    Bar("weight change or rollback under load, call → answer, p99", Of("change", "worst_p99_ms"), None, 20, 5, " ms",
+        every_round=True),
+    Bar("requests at the candidate that were sent after a rollback's answer", Of("change", "late_at_candidate"), None,
+        0, 0, every_round=True),
+    Bar("requests lost by 200 weight changes", Of("steadiness", "lost", case="changes"), None, 0, 0, every_round=True),
+    Bar("requests lost by 50 reloads", Of("steadiness", "lost", case="reloads"), None, 0, 0, every_round=True),
+    Bar("requests lost by 5 upgrades", Of("steadiness", "lost", case="upgrades"), None, 0, 0, every_round=True),
+    Bar("requests lost by 5 kills of a worker, but for its own connections", Of("steadiness", "lost", case="kills"),
+        None, 0, 0, every_round=True),
+    Bar("supervisor killed with -9: a new one is ready after", Of("orphan", "ready_s"), None, 5, 1, " s",
+        every_round=True),
+    Bar("requests lost by that", Of("orphan", "lost"), None, 0, 0, every_round=True),
+    Bar("p99 of data traffic while the admin API is flooded ÷ without", Of("flood", "p99_ms", case="flooded"),
+        Of("flood", "p99_ms", case="quiet"), 1.2, 1.05),
+    Bar("metrics and access log per request", Of("remembering", "both_us", case="code"), None, 1.5, 0.7, " µs"),
 )
 
 

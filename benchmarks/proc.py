@@ -23,6 +23,7 @@ class Process:
     started: int
     cpu_s: float
     session: int = 0
+    ended: bool = False                         # a zombie: its parent has not asked yet how it ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def parse_stat(text: str) -> Process:
     fields = rest.rpartition(") ")[2].split()
     ticks = int(fields[11]) + int(fields[12])     # utime + stime
     return Process(pid=int(pid), parent=int(fields[1]), started=int(fields[19]), cpu_s=ticks / TICKS_PER_S,
-                   session=int(fields[3]))
+                   session=int(fields[3]), ended=fields[0] == "Z")
 
 
 def parse_smaps_rollup(text: str) -> Memory:
@@ -63,6 +64,12 @@ def is_same(process: Process) -> bool:
     """Whether `process` still lives: its id has not gone to somebody else."""
     now = read(process.pid)
     return now is not None and now.started == process.started
+
+
+def runs(process: Process) -> bool:
+    """Whether `process` still does anything."""
+    now = read(process.pid)
+    return now is not None and now.started == process.started and not now.ended
 
 
 def everybody() -> list[Process]:

@@ -41,6 +41,15 @@ ROWS: tuple[Row, ...] = (
     Row("1 GiB down, grows by MiB", "giant", "grew_mib", "down"),
     Row("1 GiB up, grows by MiB", "giant", "grew_mib", "up"),
     Row("kill -9: lost on other workers", "kill", "lost_on_others"),
+    Row("weight change, call → answer, p50, ms", "change", "split_p50_ms"),
+    Row("rollback, call → answer, p50, ms", "change", "rollback_p50_ms"),
+    Row("rollback, call → answer, p99, ms", "change", "rollback_p99_ms"),
+    Row("p99 during 5 upgrades, ms", "steadiness", "p99_ms", "upgrades"),
+    Row("p99 without flood of the admin API, ms", "flood", "p99_ms", "quiet"),
+    Row("p99 with it, ms", "flood", "p99_ms", "flooded"),
+    Row("metrics, µs per request", "remembering", "metrics_us", "code"),
+    Row("access log, µs per request", "remembering", "line_written_us", "code"),
+    Row("access log on − off under load, CPU µs", "remembering", "lines_us", "lines"),
 )
 
 

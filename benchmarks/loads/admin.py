@@ -127,7 +127,8 @@ def _probe(port: int, kept: list[socket.socket], number: int) -> tuple[list[sock
     """Ask at once, on connections that were there before the rollback and on new ones; how often the candidate
     answered. The connections to keep are returned: now and then the proxy parts from one."""
     fresh = [client.connect(port) for _ in range(PROBES - len(kept))]
-    found, still = 0, []
+    found = 0
+    still: list[socket.socket] = []
     for place, connection in enumerate([*kept, *fresh]):
         answer = client.exchange(connection, requests.request(number * PROBES + place, "/", f"probe-{number}-{place}"))
         found += b"hello from new" in answer.body

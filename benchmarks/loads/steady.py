@@ -43,7 +43,10 @@ STDIN = 0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send: requests per second over so many connections, each given up after about `life` requests."""
+    """What to send: requests per second over so many connections, each given up after about `life` requests.
+
+    `raw`: whole requests to send in turn instead of a browser's; then any status is an answer.
+    """
 
     port: int
     rate: float
@@ -52,6 +55,7 @@ class Plan:
     path: str = "/noted"
     life: int = 400
     seed: int = 0
+    raw: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Steady:
     ends: array[int] = field(default_factory=lambda: array("q"))
     by_new: array[int] = field(default_factory=lambda: array("b"))
     losses: list[Loss] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
     sent: int = 0
     opened: int = 0
     next_due: int = 0
@@ -103,7 +108,8 @@ class Steady:
 
     def run(self) -> None:
         """Send until standard input ends, then wait for the answers."""
-        self.heads = [_with_stamp(requests.head(number, self.plan.path)) for number in range(requests.COOKIES)]
+        self.heads = [text.encode() for text in self.plan.raw] or [
+            _with_stamp(requests.head(number, self.plan.path)) for number in range(requests.COOKIES)]
         self.poll.register(self.timer.fd, select.EPOLLIN)
         self.poll.register(STDIN, select.EPOLLIN)
         for _ in range(self.plan.connections):
@@ -142,10 +148,10 @@ class Steady:
         now = time.monotonic_ns()
         line.due, line.sent, line.idle_ns = due, now, now - line.idle_since
         line.nth += 1
-        head = self.heads[self.sent % requests.COOKIES]
+        head = self.heads[self.sent % len(self.heads)]
         self.sent += 1
         try:
-            line.connection.send(head % (now, self.sent))
+            line.connection.send(head if self.plan.raw else head % (now, self.sent))
         except OSError as error:
             self._lose(line, f"not sent: {error}")
 
@@ -170,9 +176,10 @@ class Steady:
         self._answered(line, data, end)
 
     def _answered(self, line: Line, data: bytes, end: int) -> None:
-        now = time.monotonic_ns()
-        if data[9:12] != b"200":
-            self._note_loss(line, f"answered {data[9:12].decode()}")
+        now, status = time.monotonic_ns(), data[9:12].decode()
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        if status != "200" and not self.plan.raw:
+            self._note_loss(line, f"answered {status}")
         else:
             self.dues.append(line.due)
             self.sents.append(line.sent)
@@ -240,6 +247,7 @@ class Steady:
             for column in (self.dues, self.sents, self.ends, self.by_new):
                 column.tofile(file)
         print(json.dumps({"sent": self.sent, "answered": len(self.ends), "opened": self.opened,
+                          "statuses": self.statuses,
                           "losses": [asdict(loss) for loss in self.losses]}), flush=True)
 
 
@@ -256,6 +264,7 @@ class Account:
     sent: int
     opened: int
     losses: tuple[Loss, ...]
+    statuses: dict[str, int]
     dues: Sequence[int]
     sents: Sequence[int]
     ends: Sequence[int]
@@ -273,7 +282,8 @@ def account(said: str, record: Path) -> Account:
     with record.open("rb") as file:
         for column in columns:
             column.fromfile(file, told["answered"])
-    return Account(told["sent"], told["opened"], tuple(Loss(**loss) for loss in told["losses"]), *columns)
+    return Account(told["sent"], told["opened"], tuple(Loss(**loss) for loss in told["losses"]),
+                   told["statuses"], *columns)
 
 
 class Running:

@@ -10,10 +10,14 @@ from benchmarks.peers import Peer
 from benchmarks.scenarios import throughput
 from benchmarks.scenarios.change import Change
 from benchmarks.scenarios.flat import MANY_ROUTES, MANY_SERVERS
+from benchmarks.scenarios.flood import Flood
 from benchmarks.scenarios.giant import Giant
 from benchmarks.scenarios.idle import Idle
 from benchmarks.scenarios.kill import Kill
 from benchmarks.scenarios.latency import Latency
+from benchmarks.scenarios.orphan import Orphan
+from benchmarks.scenarios.remembering import Remembering
+from benchmarks.scenarios.steadiness import Steadiness
 
 
 class Scenario(Protocol):
@@ -38,5 +42,5 @@ class Scenario(Protocol):
 STANDING: tuple[Scenario, ...] = (throughput.BROWSER, throughput.BODY_16K, throughput.BODY_1M, throughput.UPLOAD_1M,
                                   throughput.CONNECTIONS, Latency())
 OWN: tuple[Scenario, ...] = (MANY_ROUTES, MANY_SERVERS, Idle(), Giant(), Kill())
-LIVE: tuple[Scenario, ...] = (Change(),)
+LIVE: tuple[Scenario, ...] = (Change(), Steadiness(), Orphan(), Flood(), Remembering())
 SCENARIOS = STANDING + OWN + LIVE

@@ -47,11 +47,13 @@ def measure(bench: Bench, scenario: str, number: int) -> Run:
         at_new = noted(bench, "new", since=account.sents[0])
     losses = lost_between(account, 0, account.ends[-1])
     late = sum(within(at_new, since, until) for since, until in told.quiet)
+    both = sorted(told.split_us), sorted(told.rollback_us)
     figures = {
-        "split_p50_ms": percentile(sorted(told.split_us), 50) / 1000,
-        "split_p99_ms": percentile(sorted(told.split_us), 99) / 1000,
-        "rollback_p50_ms": percentile(sorted(told.rollback_us), 50) / 1000,
-        "rollback_p99_ms": percentile(sorted(told.rollback_us), 99) / 1000,
+        "worst_p99_ms": max(percentile(calls, 99) for calls in both) / 1000,
+        "split_p50_ms": percentile(both[0], 50) / 1000,
+        "split_p99_ms": percentile(both[0], 99) / 1000,
+        "rollback_p50_ms": percentile(both[1], 50) / 1000,
+        "rollback_p99_ms": percentile(both[1], 99) / 1000,
         "server_p99_ms": percentile(sorted(told.took_ms), 99),
         "slowest_ms": max(told.split_us + told.rollback_us) / 1000,
         "changes": float(changes), "requests": float(account.sent), "lost": float(len(losses)),
