@@ -49,7 +49,7 @@ ROWS: tuple[Row, ...] = (
     Row("p99 with it, ms", "flood", "p99_ms", "flooded"),
     Row("metrics, µs per request", "remembering", "metrics_us", "code"),
     Row("access log, µs per request", "remembering", "line_written_us", "code"),
-    Row("access log on − off under load, CPU µs", "remembering", "lines_us", "lines"),
+    Row("access log under load, on minus off, CPU µs", "remembering", "lines_us", "lines"),
 )
 
 

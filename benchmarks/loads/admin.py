@@ -37,18 +37,27 @@ class Admin:
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-        """Status and decoded answer. Raises OSError when nobody is there."""
+        """Status and decoded answer. Raises OSError when nobody is there.
+
+        A GET is repeated once when the connection had been used before: it may have been closed while idle.
+        """
+        try:
+            used = self._connection is not None
+            return self._ask(method, path, body)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            if used and method == "GET":
+                return self.ask(method, path)
+            raise OSError(f"{method} {path}: {error!r}") from error
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
         if self._connection is None:
             self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
             self._connection.connect()
             self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            self._connection.request(method, path, None if body is None else json.dumps(body), self._headers)
-            answer = self._connection.getresponse()
-            text = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise OSError(f"{method} {path}: {error!r}") from error
+        self._connection.request(method, path, None if body is None else json.dumps(body), self._headers)
+        answer = self._connection.getresponse()
+        text = answer.read()
         if answer.will_close:
             self.close()
         return answer.status, json.loads(text) if text else None

@@ -36,7 +36,8 @@ ROUNDS = 15
 
 def stories(site: Site) -> list[Ended]:
     """As many different exchanges that have ended, one of ten at the new version."""
-    parser, made = site.requests, []
+    parser = site.requests
+    made: list[Ended] = []
     for number in range(AMOUNT):
         request = parser.parse(requests.request(number, f"/item/{number}", f"id-{number}"))
         request.client, request.raw, request.parts = "127.0.0.1", b"", []
@@ -95,7 +96,7 @@ def measure(folder: Path) -> dict[str, float]:
 
 
 def _until_written(log: AccessLog) -> None:
-    while log._sink._held or log._sink._in_hand:  # noqa: SLF001  nobody else needs to know
+    while log._sink._held or log._sink._in_hand:
         time.sleep(0.001)
 
 

@@ -87,4 +87,5 @@ def requests_of(port: int) -> list[str]:
 
 def _request(port: int, method: str, path: str, token: str = TOKEN, body: str = "") -> str:
     entity = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
-    return (f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n{entity}\r\n{body}")
+    return (f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
+            f"{entity}\r\n{body}")

@@ -2,7 +2,7 @@
 
 `lines`: CPU of a worker that writes an access log ÷ requests, minus that of one that writes none, both up side by side
 and loaded in turn; what the kernel does for the writing is in it. `code`: the code of both alone, in a loop over real
-objects (`loads.remembering`). The difference of two loads is small against their noise; the loop repeats to the percent.
+objects (`loads.remembering`). The difference of two loads is small against their noise; the loop repeats well.
 """
 
 from __future__ import annotations
