@@ -56,7 +56,6 @@ class Commands:
         compile_snapshot: Compile, clock: Clock, wall: Clock,
     ) -> None:
         self._transactions = Transactions(settings, state, journal, supervisor, compile_snapshot, clock, wall)
-        self._journal = journal
         self._recorder = Recorder(self._transactions)
         self._reloader = Reloader(self._transactions, self._recorder.record)
         self.timer = ConfirmTimer(self._transactions, self._recorder.record)
@@ -107,7 +106,7 @@ class Commands:
         events = [Event(now, author, verb, revision, reason=reason)]
         events += [event_of(move, now, author, revision) for move in moves]
         try:
-            await transactions.note(events, None if self._journal.state == self.state else self.state)
+            await transactions.note(events, with_state=True)
         except JournalError as error:
             raise NotJournaled(str(error)) from error
 

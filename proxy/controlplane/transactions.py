@@ -99,10 +99,13 @@ class Transactions:
         task.add_done_callback(self._settle)
         return await asyncio.shield(task)
 
-    async def note(self, events: Sequence[Event], state: State | None = None) -> None:
-        """Journal and publish what needs no worker to change. Raises JournalError: nothing was kept."""
+    async def note(self, events: Sequence[Event], *, with_state: bool = False) -> None:
+        """Journal and publish what needs no worker to change; `with_state`: also the state, if the journal has another
+        one. Raises JournalError: nothing was kept.
+        """
         async with self._turn:
-            for event in await self._append(events, state, None):
+            state = self.state if with_state and self._journal.state != self.state else None
+            for event in await self._append(events, state):
                 self.feed.publish(event)
 
     async def pause(self, because: str) -> None:
@@ -145,7 +148,7 @@ class Transactions:
         settings, state = plan.settings or self.settings, plan.step.state
         snapshot = self.compile(settings, state)
         try:
-            events = await self._append(self._events(plan, ask), state, tuple(differing(self.state, state)))
+            events = await self._append(self._events(plan, ask), state)
         except JournalError as error:
             log.error("change not journaled", by=ask.author.name, reason=str(error))  # noqa: TRY400  the reason says all
             raise NotJournaled(f"nothing has changed: {error}") from error
@@ -164,9 +167,10 @@ class Transactions:
                 self.feed.publish(event)
             _log(events)
 
-    async def _append(
-        self, events: Sequence[Event], state: State | None, changed: Sequence[str] | None
-    ) -> Sequence[Event]:
+    async def _append(self, events: Sequence[Event], state: State | None) -> Sequence[Event]:
+        # By what the journal has, which is another state than ours until the beginning of this process is journaled.
+        known = self._journal.state
+        changed = None if state is None or known is None else tuple(differing(known, state))
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._thread, lambda: self._journal.append(events, state, changed)

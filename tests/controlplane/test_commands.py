@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,13 @@ from proxy.controlplane.errors import (
     UnknownRoute,
 )
 from proxy.controlplane.events import Author
-from tests.support.commanding import ANN, Backends, backends, by_ann, compiled, desk, scenario
+from proxy.controlplane.journal import Journal
+from proxy.controlplane.listeners import open_listeners
+from proxy.controlplane.supervisor import Supervisor
+from proxy.core.listen import Listen
+from proxy.core.merge import initial
+from proxy.settings import load_bytes
+from tests.support.commanding import ANN, Backends, Time, backends, by_ann, compiled, desk, scenario
 from tests.support.deadline import until
 
 
@@ -324,3 +331,32 @@ def test_every_refusal_says_what_kind_it_is() -> None:
     kinds: list[type[CommandError]] = [UnknownRoute, InvalidChange, Outdated, NothingToUndo, NothingPending,
                                        BaselineDown, NotJournaled, HandingOver, NotApplied]
     assert len({kind.kind for kind in kinds}) == len(kinds)
+
+
+@scenario
+async def test_a_change_that_comes_before_the_beginning_was_journaled_loses_nothing_of_either(
+    servers: Backends, tmp_path: Path
+) -> None:
+    """The file has changed since the last run: what that moves and the operator's change are both there afterwards."""
+    before, settings = servers.settings(), load_bytes(servers.file().replace("old: 50", "old: 80").encode(), "x", {})
+    async with desk(before, tmp_path):
+        pass
+    journal = Journal.open(os.fspath(tmp_path), keep=100)
+    begun = initial(settings.routes, ["old", "new"], journal.state, 0.0)
+    supervisor = Supervisor(compiled(settings, begun.state), open_listeners([Listen("127.0.0.1", 0)], 1), 1)
+    commands = Commands(
+        settings, begun.state, journal, supervisor, compile_snapshot=compiled, clock=monotonic, wall=Time())
+    async with commands:
+        early = asyncio.create_task(commands.split("shop", {"new": 1}, by_ann()))
+        for _ in range(3):      # it is its turn
+            await asyncio.sleep(0)
+        await commands.begin(begun.moves)
+        await early
+        assert journal.state == commands.state
+    await supervisor.stop(0.0)
+    journal.close()
+    again = Journal.open(os.fspath(tmp_path), keep=100)
+    assert again.state == commands.state
+    assert {name: dict(held.course.split) for name, held in commands.state.routes.items()} == {
+        "shop": {"old": 0, "new": 1}, "cart": {"old": 80, "new": 50}}
+    again.close()
