@@ -60,7 +60,8 @@ class ConfirmTimer:
                 await self._revert(name)
 
     async def _revert(self, name: str) -> None:
-        pending = self._transactions.state.routes[name].pending
+        held = self._transactions.state.routes.get(name)     # the file may have taken it away meanwhile
+        pending = None if held is None else held.pending
         ask = Ask(TURNOUT, "not confirmed in time")
         try:
             await self._transactions.run(lambda: self._plan(name), ask)
@@ -82,10 +83,12 @@ class ConfirmTimer:
 
     def _tell(self, name: str, error: BaselineDown) -> None:
         state = self._transactions.state
-        held = state.routes[name]
+        held = state.routes.get(name)
+        if held is None or held.pending is None:
+            return      # somebody was faster
         self._record(Event(
             self._transactions.wall(), TURNOUT, "revert-held", state.revision, name,
-            before=course_as_json(held.course), after=course_as_json(held.pending.back_to) if held.pending else None,
+            before=course_as_json(held.course), after=course_as_json(held.pending.back_to),
             reason=f"{error.detail} ({'; '.join(error.servers)}); tried again every {TRY_AGAIN_S:g} s"[:1000],
         ))
 

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from proxy.controlplane.events import TURNOUT
-from tests.support.commanding import Backends, Time, backends, by_ann, desk, scenario
+from proxy.controlplane.confirm import ConfirmTimer
+from proxy.controlplane.events import TURNOUT, Event
+from proxy.controlplane.transactions import Plan, Transactions
+from proxy.core import changes
+from proxy.core.merge import merged
+from tests.support.commanding import Backends, Time, backends, by_ann, compiled, desk, scenario
 from tests.support.deadline import until
 
 
@@ -131,3 +137,31 @@ async def test_rolling_back_leaves_nothing_to_revert(servers: Backends) -> None:
         await it.commands.timer.revert_due()
         assert it.split() == {"old": 1, "new": 0}
         await until(lambda: len(it.events()) == 2, "split and rollback")
+
+
+@scenario
+async def test_a_route_that_leaves_while_another_is_reverted_does_not_end_the_timer(servers: Backends) -> None:
+    settings, time, recorded = servers.settings(), Time(), list[Event]()
+    shop, cart = settings.routes
+    async with desk(settings, time=time) as it:
+        state = changes.split(it.commands.state, shop, {"new": 1}, time(), 1.0).state
+        state = changes.split(state, cart, {"old": 1}, time(), 2.0).state
+        it.journal.append([], state)
+        transactions = Transactions(settings, state, it.journal, it.supervisor, compiled, time, time)
+        timer, gate = ConfirmTimer(transactions, recorded.append), asyncio.Event()
+
+        async def cart_leaves() -> Plan:
+            await gate.wait()
+            step = merged([shop], ["old", "new"], state, transactions.routes)
+            return Plan(step, ("cart",), replace(settings, routes=(shop,)))
+
+        leaving = asyncio.create_task(transactions.run(cart_leaves, by_ann()))
+        await asyncio.sleep(0)
+        time.now += 10
+        reverting = asyncio.create_task(timer.revert_due())
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(leaving, reverting)
+        assert transactions.state.routes.keys() == {"shop"}
+        assert dict(transactions.state.routes["shop"].course.split) == {"old": 95, "new": 5}
+        await transactions.close()
