@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
+from stat import S_ISREG
 
 import structlog
 
@@ -25,6 +26,7 @@ from proxy.ipc.channel import framed
 from proxy.ipc.frames import FrameError
 from proxy.ipc.messages import Apply
 from proxy.settings import Settings, differences_needing_upgrade, load_file
+from proxy.settings.strict_yaml import MAX_FILE_BYTES
 
 log = structlog.get_logger("commands")
 
@@ -55,7 +57,7 @@ class Reloader:
             raise NothingToReload("Turnout was started without a file: restart it with `turnout run -c FILE`")
         async with self._reading:       # of two at the same time, the one that read later also takes hold later
             try:
-                found = await asyncio.to_thread(load_file, file)
+                found = await asyncio.to_thread(_load, file)
                 outcome = await self._transactions.run(lambda: self._plan(found, ask), ask)
             except ConfigError as error:
                 self._failed(file, error, ask)
@@ -134,12 +136,30 @@ class FileWatch:
         self._seen = digest
 
 
+def _load(file: str) -> Settings:
+    """What the file says. Raises ConfigError, also for a pipe: it would make this thread wait for who writes to it."""
+    if not _is_readable_again(file):
+        raise ConfigError([Problem(file, "", "is not a regular file, so it cannot be read again: restart Turnout")])
+    return load_file(file)
+
+
 def _digest(file: str) -> bytes | None:
-    """What the file holds, as a hash; None when it cannot be read."""
+    """What the file holds, as a hash of as much as a configuration may be; None when it cannot be read."""
     try:
-        return hashlib.blake2b(Path(file).read_bytes(), digest_size=16).digest()
+        if not _is_readable_again(file):
+            return None
+        with open(file, "rb") as opened:
+            return hashlib.blake2b(opened.read(MAX_FILE_BYTES + 1), digest_size=16).digest()
     except OSError:
         return None
+
+
+def _is_readable_again(file: str) -> bool:
+    """Whether it is no pipe, socket or device; of one that is not there, reading says it better."""
+    try:
+        return S_ISREG(os.stat(file).st_mode)
+    except OSError:
+        return True
 
 
 def _taken_live(found: Settings, started_with: Settings) -> Settings:

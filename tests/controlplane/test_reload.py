@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -295,3 +296,34 @@ async def test_the_watch_can_be_turned_off_and_on_by_the_file_itself(servers: Ba
         it.path.write_text(it.text.replace("watch: none", "watch: 2s"))
         await it.desk.commands.reload(Ask(by_ann().author))
         assert it.desk.commands.settings.watch_s == 2.0
+
+
+@scenario
+async def test_what_can_be_read_only_once_or_never_ends_holds_nobody_up(servers: Backends, tmp_path: Path) -> None:
+    """A pipe makes its reader wait for a writer: for ever, in a thread that the end of the process waits for."""
+    async with filed(servers, tmp_path) as it:
+        it.path.unlink()
+        os.mkfifo(it.path)
+        async with asyncio.timeout(5):
+            await watching(it).look(str(it.path))
+            with pytest.raises(ConfigError, match="cannot be read again"):
+                await it.reload()
+        assert not it.desk.commands.last_reload_ok
+        it.path.unlink()
+        it.path.write_text(it.text)
+        await it.reload()
+        assert it.desk.commands.last_reload_ok
+
+
+@scenario
+async def test_of_a_huge_file_the_watch_reads_no_more_than_a_configuration_may_hold(
+    servers: Backends, tmp_path: Path
+) -> None:
+    async with filed(servers, tmp_path) as it:
+        with it.path.open("wb") as file:
+            file.truncate(1 << 40)
+        async with asyncio.timeout(5):
+            await watching(it).look(str(it.path))
+        await it.desk.commands.flush()
+        failed, = it.desk.events("reload-failed")
+        assert "is larger than 1 MiB" in failed.reason
