@@ -22,14 +22,14 @@ from proxy.controlplane.events import Author, Event
 from proxy.controlplane.feed import EventFeed
 from proxy.controlplane.journal import Journal
 from proxy.controlplane.journal_errors import JournalError
-from proxy.controlplane.reach import must_be_reachable
+from proxy.controlplane.reach import answers, must_be_reachable
 from proxy.controlplane.recorder import Recorder
 from proxy.controlplane.reload import Reloader
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.transactions import Compile, Plan, Transactions, event_of
 from proxy.core import changes
 from proxy.core.changes import ChangeError, Move, Step
-from proxy.core.route import Route
+from proxy.core.route import Route, Version
 from proxy.core.state import State
 from proxy.errors import Problem
 from proxy.settings import Settings
@@ -148,20 +148,26 @@ class Commands:
         traffic would move there, unless `force`; and as `split` does.
         """
         _must_be_valid(ask.problems())
+        known: dict[Version, tuple[str, ...]] = {}
+
+        def judge() -> tuple[list[Route], Step]:
+            routes = list(self._transactions.routes.values()) if route is None else [self._find(route)]
+            return routes, changes.rollback(self.state, routes, again=in_flight == "cut")
+
+        async def ask_servers() -> None:
+            known.update(await answers(judge()[1], self.settings.versions))
 
         async def plan() -> Plan:
-            routes = list(self._transactions.routes.values()) if route is None else [self._find(route)]
+            routes, step = judge()
             self._must_match(ask, route)
-            state = self.state
-            step = changes.rollback(state, routes, again=in_flight == "cut")
             if not force:
-                await must_be_reachable(step, self.settings.versions, _FORCE)
+                await must_be_reachable(step, self.settings.versions, _FORCE, known)
             moved = {move.route for move in step.moves}
             cut = tuple((found.name, version) for found in routes for version, _ in found.split
                         if found.name in moved and version != found.baseline) if in_flight == "cut" else ()
             return Plan(step, tuple(found.name for found in routes), cut=cut)
 
-        return await self._transactions.run(plan, ask)
+        return await self._transactions.run(plan, ask, None if force else ask_servers)
 
     async def reload(self, ask: Ask) -> Outcome:
         """Bring the file's content into force. Raises NothingToReload, ConfigError with the problems of a bad file, and

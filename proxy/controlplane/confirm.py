@@ -15,11 +15,12 @@ import structlog
 from proxy.controlplane.ask import Ask
 from proxy.controlplane.errors import BaselineDown, CommandError
 from proxy.controlplane.events import TURNOUT, Event
-from proxy.controlplane.reach import must_be_reachable
+from proxy.controlplane.reach import Answers, answers, must_be_reachable
 from proxy.controlplane.transactions import Plan, Transactions
 from proxy.core import changes
 from proxy.core.changes import Step
 from proxy.core.course import course_as_json
+from proxy.core.route import Version
 from proxy.core.state import Pending
 
 log = structlog.get_logger("commands")
@@ -63,8 +64,13 @@ class ConfirmTimer:
         held = self._transactions.state.routes.get(name)     # the file may have taken it away meanwhile
         pending = None if held is None else held.pending
         ask = Ask(TURNOUT, "not confirmed in time")
+        known: dict[Version, tuple[str, ...]] = {}
+
+        async def ask_servers() -> None:
+            known.update(await answers(self._step(name), self._transactions.settings.versions))
+
         try:
-            await self._transactions.run(lambda: self._plan(name), ask)
+            await self._transactions.run(lambda: self._plan(name, known), ask, ask_servers)
         except CommandError as error:
             if isinstance(error, BaselineDown) and name not in self._held:
                 self._tell(name, error)
@@ -73,13 +79,16 @@ class ConfirmTimer:
             if pending is not None:
                 self._held[name] = (pending, self._transactions.clock() + TRY_AGAIN_S)
 
-    async def _plan(self, name: str) -> Plan:
-        state, settings = self._transactions.state, self._transactions.settings
-        if name not in changes.due(state, self._transactions.wall()):
-            return Plan(Step(state), ())        # somebody was faster
-        step = changes.revert(state, self._transactions.routes[name])
-        await must_be_reachable(step, settings.versions, "everything stays as it is")
+    async def _plan(self, name: str, known: Answers) -> Plan:
+        step = self._step(name)
+        await must_be_reachable(step, self._transactions.settings.versions, "everything stays as it is", known)
         return Plan(step, (name,))
+
+    def _step(self, name: str) -> Step:
+        state = self._transactions.state
+        if name not in changes.due(state, self._transactions.wall()):
+            return Step(state)        # somebody was faster
+        return changes.revert(state, self._transactions.routes[name])
 
     def _tell(self, name: str, error: BaselineDown) -> None:
         state = self._transactions.state

@@ -1,4 +1,7 @@
-"""Whether a version is known to be down: asked of its servers, at the moment that traffic is to be sent there.
+"""Whether a version is known to be down: asked of its servers, just before traffic is to be sent there.
+
+Servers are asked before a change has its turn (`answers`), so that those who say nothing hold up nobody else's; what
+only becomes clear then is asked then (`must_be_reachable`).
 
 Invariant: only a refusal is knowledge. A connection that takes too long, a name that does not resolve at this moment,
 or a limit of our own says nothing about the server, and stands in nobody's way (invariant 8 of the design).
@@ -10,7 +13,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from proxy.controlplane.errors import BaselineDown
 from proxy.core.changes import Step, gaining
@@ -29,13 +32,26 @@ _REFUSALS = frozenset({
 
 _Address = tuple[int, object]
 
+Answers = Mapping[Version, tuple[str, ...]]
+"""For each version that was asked: why its servers refuse; empty if it is not known to be down."""
 
-async def must_be_reachable(step: Step, versions: Iterable[Version], advice: str) -> None:
-    """Raise BaselineDown if the step sends more traffic to a version that is known to be down. `advice`: what then."""
-    gains = {(move.route, version) for move in step.moves if move.before and move.after
-             for version in gaining(move.before, move.after)}
-    names = {version for _, version in gains}
-    down = await known_down(version for version in versions if version.name in names)
+
+async def answers(step: Step, versions: Iterable[Version]) -> Answers:
+    """Ask the versions to which the step sends more traffic. Takes `WITHIN_S` at most."""
+    asked = _named({version for _, version in _gains(step)}, versions)
+    down = await known_down(asked)
+    return {version: down.get(version.name, ()) for version in asked}
+
+
+async def must_be_reachable(step: Step, versions: Iterable[Version], advice: str, known: Answers) -> None:
+    """Raise BaselineDown if the step sends more traffic to a version that is known to be down. `advice`: what then.
+
+    `known`: the answers that there are already; others are asked now.
+    """
+    gains = _gains(step)
+    concerned = _named({version for _, version in gains}, versions)
+    down = {version.name: known[version] for version in concerned if known.get(version)}
+    down |= await known_down(version for version in concerned if version not in known)
     if not down:
         return
     routes = sorted({route for route, version in gains if version in down})
@@ -45,6 +61,16 @@ async def must_be_reachable(step: Step, versions: Iterable[Version], advice: str
         f"{going}{more} would go to {there}, where no server accepts a connection: {advice}",
         [why for servers in down.values() for why in servers],
     )
+
+
+def _gains(step: Step) -> set[tuple[str, str]]:
+    """Route and version by name wherever the step sends more traffic."""
+    return {(move.route, version) for move in step.moves if move.before and move.after
+            for version in gaining(move.before, move.after)}
+
+
+def _named(names: Collection[str], versions: Iterable[Version]) -> list[Version]:
+    return [version for version in versions if version.name in names]
 
 
 async def known_down(versions: Iterable[Version], within_s: float = WITHIN_S) -> dict[str, tuple[str, ...]]:

@@ -52,6 +52,9 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
+Preparation = Callable[[], Awaitable[None]]
+"""What can be found out before it is the change's turn, so that nobody else waits for it. Raises CommandError."""
+
 Planner = Callable[[], Awaitable[Plan]]
 """Asked when it is the change's turn, so that it sees the state that holds then. Raises CommandError to refuse."""
 
@@ -89,12 +92,12 @@ class Transactions:
         """Whether changes are refused."""
         return self._closed_because is not None
 
-    async def run(self, planner: Planner, ask: Ask) -> Outcome:
+    async def run(self, planner: Planner, ask: Ask, prepare: Preparation | None = None) -> Outcome:
         """Make the planned change when it is its turn. It is finished even if the caller is cancelled meanwhile.
 
         Raises what the planner raises, HandingOver and NotJournaled (nothing has changed), NotApplied.
         """
-        task = asyncio.create_task(self._run(planner, ask), name="change")
+        task = asyncio.create_task(self._run(planner, ask, prepare), name="change")
         self._tasks.add(task)
         task.add_done_callback(self._settle)
         return await asyncio.shield(task)
@@ -130,9 +133,11 @@ class Transactions:
         self.feed.close()
         self._thread.shutdown(wait=False)
 
-    async def _run(self, planner: Planner, ask: Ask) -> Outcome:
+    async def _run(self, planner: Planner, ask: Ask, prepare: Preparation | None) -> Outcome:
         began = self.clock()
         self._must_be_open()
+        if prepare is not None:
+            await prepare()
         async with self._turn:
             self._must_be_open()        # again: it may have been long
             plan = await planner()

@@ -26,6 +26,8 @@ from proxy.controlplane.events import Author
 from proxy.controlplane.journal import Journal
 from proxy.controlplane.listeners import open_listeners
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.transactions import Plan, Transactions
+from proxy.core import changes
 from proxy.core.listen import Listen
 from proxy.core.merge import initial
 from proxy.settings import load_bytes
@@ -223,6 +225,32 @@ async def test_cutting_ends_what_runs_at_candidates_also_when_their_share_is_gon
         await until(lambda: it.supervisor.fold.counters("cut") == {("shop", "new"): 2}, "both workers were told")
         await it.commands.rollback("cart", by_ann(), in_flight="cut")
         await until(lambda: it.supervisor.fold.counters("cut").get(("cart", "old")) == 2, "the other way round")
+
+
+@scenario
+async def test_what_is_found_out_for_one_change_holds_up_no_other(servers: Backends) -> None:
+    """Such as whether a baseline is there: one that says nothing takes a tenth of a second."""
+    settings = servers.settings()
+    shop, cart = settings.routes
+    async with desk(settings) as it:
+        transactions = Transactions(
+            settings, it.commands.state, it.journal, it.supervisor, compiled, monotonic, it.time)
+        known = asyncio.Event()
+
+        async def find_out() -> None:
+            await known.wait()
+
+        async def shop_moves() -> Plan:
+            return Plan(changes.split(transactions.state, shop, {"new": 1}), ("shop",))
+
+        async def cart_moves() -> Plan:
+            return Plan(changes.split(transactions.state, cart, {"new": 1}), ("cart",))
+
+        first = asyncio.create_task(transactions.run(shop_moves, by_ann(), find_out))
+        second = await transactions.run(cart_moves, by_ann())
+        known.set()
+        assert (second.revision, (await first).revision) == (2, 3)
+        await transactions.close()
 
 
 @scenario
