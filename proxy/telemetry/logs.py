@@ -1,11 +1,13 @@
 """How the supervisor speaks: one event per line, JSON for machines, aligned and coloured on a terminal.
 
-Invariant: no credential reaches a log. A value whose key says that it is one is replaced, and so is the password in
-anything that looks like a URL. The worker side does not use this module (structlog takes 60 ms to import).
+Invariant: no credential reaches a log. A value whose key says that it is one is replaced, and so are the password in
+anything that looks like a URL and what follows `Bearer`. One event is one line, and what others wrote in it steers no
+terminal. The worker side does not use this module (structlog takes 60 ms to import).
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import MutableMapping
@@ -18,6 +20,7 @@ from proxy.telemetry.sink import Sink
 _HIDDEN = "•••"
 _CREDENTIAL = re.compile(r"token|secret|password|passwd|authorization|cookie|credential|api_?key", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
+_BEARER = re.compile(r"\b(bearer\s+)[!-~]+", re.IGNORECASE)
 
 Event = MutableMapping[str, Any]
 
@@ -31,8 +34,10 @@ def redact(_logger: object, _method: str, event: Event) -> Event:
 
 def _without_credentials(value: object) -> object:
     match value:
+        case None | bool() | int() | float():
+            return value
         case str():
-            return _USERINFO.sub(f"{_HIDDEN}@", value)
+            return _BEARER.sub(rf"\g<1>{_HIDDEN}", _USERINFO.sub(f"{_HIDDEN}@", value))
         case dict():
             return {
                 key: _HIDDEN if _CREDENTIAL.search(str(key)) else _without_credentials(item)
@@ -41,7 +46,26 @@ def _without_credentials(value: object) -> object:
         case list() | tuple():
             return [_without_credentials(item) for item in value]
         case _:
-            return value
+            return _without_credentials(repr(value))     # as which it would be written, too
+
+
+def _harmless(_logger: object, _method: str, event: Event) -> Event:
+    """Show what would steer a terminal instead of doing it (a structlog processor); tracebacks keep their lines."""
+    for key, value in event.items():
+        text = value if isinstance(value, str) else repr(value)     # repr() shows it already
+        event[key] = text if text.isprintable() else "".join(map(_shown, text))
+    return event
+
+
+def _on_one_line(_logger: object, _method: str, line: str) -> str:
+    """JSON in which also those controls are written as escapes that JSON lets stand: U+0085 and U+2028 end lines."""
+    return line if line.isprintable() else "".join(map(_shown, line))
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable() or letter == "\n":
+        return letter
+    return json.dumps(letter)[1:-1] if ord(letter) > 0xFFFF else f"\\u{ord(letter):04x}"
 
 
 class _SinkLogger:
@@ -64,18 +88,18 @@ def configure(stream: TextIO | None = None) -> Sink:
     """
     stream = sys.stderr if stream is None else stream
     sink = Sink(stream.fileno(), "events")
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer()
+    renderers: list[Any] = (
+        [_harmless, structlog.dev.ConsoleRenderer()]
         if stream.isatty()
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        else [structlog.processors.JSONRenderer(ensure_ascii=False), _on_one_line]
     )
     structlog.configure(
         processors=[
+            structlog.processors.format_exc_info,       # before: what an exception says may hold a credential, too
             redact,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
+            *renderers,
         ],
         logger_factory=lambda *_: _SinkLogger(sink),
         cache_logger_on_first_use=False,
