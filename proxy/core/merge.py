@@ -1,8 +1,9 @@
 """Where the file and the operators' changes meet: at start, and whenever the file changes.
 
 The rule (one for both): a route keeps the course it was given at run time for as long as the file says of it what it
-said then. Once the file's own course is another, the file wins, and the step has a move that says so. The order in
-which versions are written does not count as a difference.
+said then. Once the file's own course is another, the file wins, and the step has a move that says so. If only its
+shadow is another, the file wins that alone: who was sent away from a version is not sent back by a word about copies.
+The order in which versions are written does not count as a difference.
 """
 
 from __future__ import annotations
@@ -96,11 +97,26 @@ def _merge_route(route: Route, old: RouteState, by_hand: bool, revision: int) ->
     if same_course(old.course, file):        # the file has caught up with the operators, and so confirms them
         before = old.before if _undoable(old.before, file) else None
         return replace(old, written=file, course=file, before=before, pending=None), None
+    if dict(old.written.split) == dict(file.split):
+        return _with_copies(route, old, file)
     before = old.course if _undoable(old.course, file) else None
     new = RouteState(file, file, revision, old.generation, before)
     if by_hand:
         return new, Move("file-wins", route.name, old.course, file, "the file's own course for this route has changed")
     return new, Move("reload", route.name, old.course, file, "the file says so")
+
+
+def _with_copies(route: Route, old: RouteState, file: Course) -> tuple[RouteState, Move | None]:
+    """The file's copies, and the split that is there; what is pending stays so."""
+    course = replace(old.course, shadow=file.shadow)
+    pending = old.pending and replace(old.pending, back_to=replace(old.pending.back_to, shadow=file.shadow))
+    new = replace(old, written=file, course=course, pending=pending)
+    if course == old.course:
+        return new, None
+    new = replace(new, before=old.course)
+    if old.course.shadow != old.written.shadow:
+        return new, Move("file-wins", route.name, old.course, course, "the file's own copies for this route changed")
+    return new, Move("reload", route.name, old.course, course, "the file says so")
 
 
 def _start(route: Route, revision: int, generation: int) -> RouteState:

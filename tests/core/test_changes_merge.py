@@ -168,3 +168,23 @@ def test_steered_routes_have_the_course_and_generation_that_hold_and_others_are_
     shop, cart = steered([SHOP, CART], state)
     assert (dict(shop.split), shop.generation) == ({"old": 100, "new": 0}, 1)
     assert cart is CART
+
+
+def test_a_file_that_changes_its_copies_alone_sends_nobody_back_to_a_version_that_was_left() -> None:
+    state = changes.rollback(begun(SHOP), [SHOP]).state
+    step = merged([replace(SHOP, shadow=Shadow("new", 10.0))], VERSIONS, state, known(SHOP))
+    held = step.state.routes["shop"]
+    assert dict(held.course.split) == {"old": 100, "new": 0}
+    assert held.course.shadow == Shadow("new", 10.0)
+    assert [(move.verb, move.after) for move in step.moves] == [("reload", held.course)]
+    assert changes.undo(step.state, SHOP).state.routes["shop"].course == state.routes["shop"].course
+
+
+def test_copies_that_the_file_changes_leave_a_pending_split_pending() -> None:
+    state = moved(begun(SHOP), SHOP, 50, 10.0)
+    with_copies = replace(SHOP, shadow=Shadow("new", 10.0))
+    step = merged([with_copies], VERSIONS, state, known(SHOP))
+    pending = step.state.routes["shop"].pending
+    assert pending is not None
+    assert (pending.until, pending.back_to) == (10.0, Course(SHOP.split, Shadow("new", 10.0)))
+    assert changes.revert(step.state, with_copies).state.routes["shop"].course == Course(SHOP.split, with_copies.shadow)
