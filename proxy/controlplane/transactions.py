@@ -118,7 +118,11 @@ class Transactions:
         """
         self._must_be_open()
         self._closed_because = because
-        await self._turn.acquire()
+        try:
+            await self._turn.acquire()
+        except BaseException:
+            self._closed_because = None     # given up: nobody would know to resume
+            raise
 
     def resume(self) -> None:
         """Take changes again, after `pause`: there is no successor."""

@@ -388,3 +388,23 @@ async def test_a_change_that_comes_before_the_beginning_was_journaled_loses_noth
     assert {name: dict(held.course.split) for name, held in commands.state.routes.items()} == {
         "shop": {"old": 0, "new": 1}, "cart": {"old": 80, "new": 50}}
     again.close()
+
+
+@scenario
+async def test_a_pause_that_is_given_up_while_a_change_is_under_way_refuses_nothing_afterwards(
+    servers: Backends,
+) -> None:
+    async with desk(servers.settings()) as it:
+        change = asyncio.create_task(it.commands.split("shop", {"new": 1}, by_ann()))
+        for _ in range(3):      # it is its turn
+            await asyncio.sleep(0)
+        pausing = asyncio.create_task(it.commands.pause("a successor takes over"))
+        await asyncio.sleep(0)
+        pausing.cancel()
+        await change
+        with pytest.raises(asyncio.CancelledError):
+            await pausing
+        await it.commands.split("cart", {"new": 1}, by_ann())
+        await it.commands.pause("a successor takes over")
+        it.commands.resume()
+        await it.commands.undo("cart", by_ann())
