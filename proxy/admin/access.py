@@ -22,7 +22,7 @@ Role = Literal["nobody", "viewer", "operator"]
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})   # RFC 9110 §9.2.1: they change nothing here
 _BEARER = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE)
-_HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(:[0-9]{1,5})?")
+_HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z_-]+\.)*[0-9A-Za-z_-]+)(:[0-9]{1,5})?")
 _FROM_HERE = frozenset({"same-origin", "none"})        # `none`: typed by the user (W3C Fetch Metadata §2.3)
 
 

@@ -23,7 +23,7 @@ from proxy.admin.handlers_routes import RouteHandlers
 from proxy.admin.handlers_status import StatusHandlers
 from proxy.admin.openapi import document
 from proxy.admin.operations import Operation, prepare
-from proxy.admin.problems import Refused, problem
+from proxy.admin.problems import COMMON_FIELDS, Refused, problem
 from proxy.admin.refusals import refused
 from proxy.admin.sse import Streams
 from proxy.admin.tally import Tally
@@ -31,6 +31,7 @@ from proxy.controlplane.errors import CommandError
 from proxy.controlplane.events import Author
 from proxy.controlplane.journal import JournalError
 from proxy.errors import ConfigError
+from proxy.settings.units import quote
 
 AUTHOR = web.RequestKey("author", Author)
 
@@ -91,9 +92,7 @@ class Api:
 
 
 async def _common_fields(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "turnout"
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(COMMON_FIELDS)
 
 
 @web.middleware
@@ -122,7 +121,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         return refused(error).answer()
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
-        return problem(405, f"{request.path} answers {allowed} only", {"Allow": allowed})
+        return problem(405, f"{quote(request.path)} answers {allowed} only", {"Allow": allowed})
     except web.HTTPNotFound:
         return problem(404, "there is nothing here; `/api/v1/openapi.json` shows what there is")
     except web.HTTPException as error:

@@ -15,7 +15,7 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.admin.problems import problem
+from proxy.admin.problems import COMMON_FIELDS, problem
 from proxy.clock import Clock
 
 MAX_CONNECTIONS = 256
@@ -110,9 +110,17 @@ class Connection(RequestHandler):
         """What is no HTTP is answered as every other mistake is, and leaves no line in the log: anybody can send it."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
-        answer = problem(status, "this is not an HTTP/1.1 request that can be read in exactly one way")
+        answer = problem(status, "this is not an HTTP/1.1 request that can be read in exactly one way", COMMON_FIELDS)
         answer.force_close()
         return answer
+
+    async def finish_response(self, request: web.BaseRequest, resp: web.StreamResponse,
+                              start_time: float | None) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; what aiohttp refuses by itself, before the application is asked, becomes a problem, too."""
+        if isinstance(resp, web.HTTPExpectationFailed):
+            resp = problem(resp.status, "of `Expect`, `100-continue` is known only")
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
 
 class Doors:

@@ -61,7 +61,14 @@ class Guard:
 
     def still_holds(self, request: web.Request) -> Callable[[], bool]:
         """Return what tells whether the one who asked could still ask: for answers without an end."""
-        return lambda: not self._tokens or holder_of(request.headers.get("Authorization"), self._tokens) is not None
+
+        def holds() -> bool:
+            tokens = self._tokens
+            if not tokens:
+                return self._private
+            return holder_of(request.headers.get("Authorization"), tokens) is not None
+
+        return holds
 
     def _check_host(self, request: web.Request, *, open_to_all: bool) -> None:
         hosts = request.headers.getall("Host", [])

@@ -18,6 +18,8 @@ from proxy.errors import TurnoutError
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:turnout:problem:"
+COMMON_FIELDS = {"Server": "turnout", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+"""What stands in every answer, problem or not."""
 
 Fault = dict[str, str]
 """One entry of `errors`: `detail`, and one of `pointer`, `parameter` and `field` for the place."""

@@ -28,7 +28,7 @@ _RETRY_MS = 2000
 
 
 class Streams:
-    """Every open stream. `may_go_on` is asked at each heartbeat with what `serve` was given as `holder`."""
+    """Every open stream."""
 
     def __init__(self, control: Control, limit: int = MAX_STREAMS) -> None:
         self._control = control
@@ -43,8 +43,8 @@ class Streams:
                     still_allowed: Callable[[], bool]) -> web.StreamResponse:
         """Answer with the events after the one of id `after`, or from now on (None), until the reader leaves.
 
-        `route`: only its events. `still_allowed` is asked at each heartbeat. Raises Refused (503) when there are
-        streams enough.
+        `route`: only its events. `still_allowed` is asked before each event and at each heartbeat. Raises Refused (503)
+        when there are streams enough.
         """
         if self._ended or len(self._open) >= self._limit:
             raise Refused(503, f"{self._limit} streams are open already", headers={"Retry-After": "10"})
@@ -86,9 +86,9 @@ class Streams:
             event = await _next(subscription, heartbeat_s)
             if event is None and subscription.closed:
                 break
+            if not still_allowed():
+                break
             if event is None:
-                if not still_allowed():
-                    break
                 await write(b": still here\n\n")
             elif event.id > last:
                 last = event.id

@@ -22,7 +22,9 @@ def test_a_name_of_this_machine_is_loopback(host: str) -> None:
 @pytest.mark.parametrize(
     "host",
     ["", "evil.example", "evil.example:9900", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "0.0.0.0",
-     "[::2]", "localhost:", "localhost:x", "127.0.0.1:9900:1", "user@localhost", "localhost\n", "127.1", "2130706433"],
+     "[::2]", "localhost:", "localhost:x", "127.0.0.1:9900:1", "user@localhost", "localhost\n", "127.1", "2130706433",
+     "evil.example#.localhost", "evil.example/.localhost", "user@.localhost", "evil.example .localhost", "..localhost",
+     "evil.example,.localhost"],
 )
 def test_any_other_name_is_not(host: str) -> None:
     assert not is_loopback_host(host)

@@ -96,6 +96,15 @@ def test_what_only_answers_reading_says_so(method: str) -> None:
     run(test, start=False)
 
 
+def test_a_path_comes_back_as_text_that_steers_no_terminal() -> None:
+    async def test(it: Asked) -> None:
+        answer = await it.ask("DELETE", "/api/v1/routes/%1b%5D0;title%07%E2%80%AE%C2%9B")
+        assert answer.status == 405
+        assert answer.body["detail"].isprintable()
+
+    run(test, start=False)
+
+
 def test_nothing_is_changed_by_reading() -> None:
     changing = ("routes/shop/rollback", "routes/shop/undo", "routes/shop/confirm", "rollback", "config/reload",
                 "upgrade", "routes/shop/split", "routes/shop/shadow")

@@ -195,3 +195,24 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind() -> None:
             assert (await it.get("/api/v1/status")).status == 200
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("request_head", [
+    b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /livez HTTP/1.1\r\nHost: a\r\nExpect: a miracle\r\n\r\n",
+    b"GET /nothing HTTP/1.1\r\nHost: a\r\nExpect: a miracle\r\n\r\n",
+])
+def test_also_what_cannot_be_read_is_answered_with_a_problem_that_is_neither_kept_nor_guessed_at(
+    request_head: bytes,
+) -> None:
+    async def test(it: Asked) -> None:
+        async with wires(it, 1) as [(reader, writer)]:
+            writer.write(request_head)
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert head.startswith(("http/1.1 4", "http/1.0 4"))
+        for field in ("content-type: application/problem+json", "cache-control: no-store",
+                      "x-content-type-options: nosniff", "server: turnout"):
+            assert f"\r\n{field}\r\n" in head
+
+    tell(test)

@@ -250,6 +250,38 @@ def test_a_reader_whose_token_is_taken_away_is_let_go(tmp_path: Path, monkeypatc
     run(test, settings(tokens=True, file=tmp_path / "turnout.yaml"), patience=Patience(heartbeat_s=0.02))
 
 
+def test_a_reader_without_a_token_any_more_gets_no_event_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Events that come faster than heartbeats leave no heartbeat to ask at."""
+    monkeypatch.setenv("OPERATOR_TOKEN", OPERATOR)
+    monkeypatch.setenv("VIEWER_TOKEN", "another-token-0123456789")
+
+    async def test(it: Asked) -> None:
+        it.token = VIEWER
+        async with stream(it) as reading:
+            assert (await it.ask("POST", "/api/v1/config/reload", token=OPERATOR)).status == 200
+            await note(it, "what is none of its business any more")
+            assert await reading.next() is None
+
+    run(test, settings(tokens=True, file=tmp_path / "turnout.yaml"), patience=Patience(heartbeat_s=3600.0))
+
+
+def test_a_reader_elsewhere_is_let_go_when_no_token_is_left_to_have(tmp_path: Path) -> None:
+    file = tmp_path / "turnout.yaml"
+
+    async def test(it: Asked) -> None:
+        it.base = f"http://127.0.0.1:{it.base.rpartition(':')[2]}"
+        it.token = VIEWER
+        async with stream(it) as reading:
+            settings(file=file)
+            assert (await it.ask("POST", "/api/v1/config/reload", token=OPERATOR)).status == 200
+            while await reading.next() is not None:
+                pass
+
+    run(test, settings(tokens=True, admin="0.0.0.0:0", file=file), patience=Patience(heartbeat_s=0.02))
+
+
 def test_there_are_so_many_streams_and_no_more_and_one_that_leaves_makes_room() -> None:
     async def test(it: Asked) -> None:
         async with AsyncExitStack() as opened:
