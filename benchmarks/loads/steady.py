@@ -5,8 +5,9 @@ up each connection after some hundred requests so that new ones are opened all a
 lost when it was sent and no whole answer with status 200 came, or when a connection for it could not be made. Each
 request says in `X-Sent` when it was sent (ns of CLOCK_MONOTONIC, which all processes of a machine share).
 
-Run as a program of its own: python -m benchmarks.loads.steady '{"port": …}'; it says `ready`, stops at the end of its
-standard input, and prints one JSON line. What became of every request goes into the file `plan.record`.
+Run as a program of its own: python -m benchmarks.loads.steady '{"port": …}'; it says `ready`, pauses and goes on as its
+standard input says, stops at the end of that, and prints one JSON line. What became of every request goes into the file
+`plan.record`.
 """
 
 from __future__ import annotations
@@ -39,13 +40,16 @@ SIZE = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 PARTS = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 RETRY_NS = 20_000_000                           # until a connection that could not be made is tried again
 STDIN = 0
+GO, PAUSE = b"g", b"p"
+NEVER = 2**62
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to send: requests per second over so many connections, each given up after about `life` requests.
 
-    `raw`: whole requests to send in turn instead of a browser's; then any status is an answer.
+    `raw`: whole requests to send in turn instead of a browser's; then any status is an answer. `paused`: nothing is
+    sent before `resume`.
     """
 
     port: int
@@ -56,6 +60,7 @@ class Plan:
     life: int = 400
     seed: int = 0
     raw: Sequence[str] = ()
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +121,27 @@ class Steady:
             self._open()
         gc.disable()
         print("ready", flush=True)
-        moments = self._moments(time.monotonic_ns() + 1_000_000)
-        self.next_due = next(moments)
-        told = False
-        while not told:
+        moments = self._begin(b"" if self.plan.paused else GO)
+        while True:
             for descriptor, _ in self.poll.poll(0.1):
                 if descriptor == STDIN:
-                    told = True
+                    if not (told := os.read(STDIN, 100)):
+                        self._finish()
+                        return
+                    moments = self._begin(told[-1:])
                 elif descriptor != self.timer.fd:
                     self._read(descriptor)
             if len(self.lines) < self.plan.connections and time.monotonic_ns() > self.retry_at:
                 self._open()
             self._send_what_is_due(moments)
-        self._finish()
+
+    def _begin(self, told: bytes) -> Iterator[int]:
+        """Go on from now, or pause."""
+        now = time.monotonic_ns()
+        moments = self._moments(now) if told == GO else iter(lambda: NEVER, None)
+        self.next_due = next(moments)
+        self.timer.set(self.next_due)
+        return moments
 
     def _moments(self, start: int) -> Iterator[int]:
         """When each request is due: the gaps of many independent users."""
@@ -299,6 +312,19 @@ class Running:
             self._process.wait(5)
             raise LoadError("the steady load did not start")
 
+    def pause(self) -> None:
+        """Send nothing until `resume`."""
+        self._tell(PAUSE)
+
+    def resume(self) -> None:
+        """Send on; what was not sent meanwhile is left out."""
+        self._tell(GO)
+
+    def _tell(self, command: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(command.decode())
+        self._process.stdin.flush()
+
     def stop(self) -> Account:
         """End it. Raises LoadError if it had ended before."""
         said, _ = self._process.communicate(timeout=20)
@@ -319,7 +345,6 @@ class Running:
 
 
 def main() -> None:
-    os.set_blocking(STDIN, False)
     Steady(Plan(**json.loads(sys.argv[1]))).run()
 
 

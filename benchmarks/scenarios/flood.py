@@ -20,9 +20,9 @@ from benchmarks.rounds import percentile
 
 PER_S = 500
 CASES = ("quiet", "elsewhere", "flooded")
-ROUNDS = 6
-SPAN_S = 2.0
-SETTLE_S = 0.3                                  # at the begin of a span, not counted
+ROUNDS = 14
+SPAN_S = 1.0
+SETTLE_S = 0.15                                 # at the begin of a span, not counted
 
 
 class Flood:
@@ -37,41 +37,49 @@ class Flood:
 
     def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields a run per span."""
-        rounds, span_s = (2, 1.0) if bench.effort.quick else (ROUNDS, SPAN_S)
-        with live(bench, "flood") as one, one.load() as load:
-            time.sleep(SETTLE_S)
-            spans = []
-            for number in range(rounds):
+        spans: list[tuple[str, int, int, int]] = []
+        with live(bench, "flood") as one, one.load() as load, contextlib.ExitStack() as stack:
+            ports = {"elsewhere": bench.service.old_port, "flooded": one.place.admin_port}
+            floods = {case: stack.enter_context(_flood(one, port)) for case, port in ports.items()}
+            time.sleep(2 * SETTLE_S)
+            for number in range(3 if bench.effort.quick else ROUNDS):
                 order = CASES if number % 2 == 0 else CASES[::-1]
-                spans += [(case, number, *_span(one, case, number, span_s)) for case in order]
-            account = load.stop()
-        for case, number, since, until, flood in spans:
+                spans += [(case, number, *_span(floods.get(case))) for case in order]
+            account, answered = load.stop(), {case: flood.stop() for case, flood in floods.items()}
+        for case, number, since, until in spans:
             latencies = account.latencies(since, until)
             figures = {"p50_ms": percentile(latencies, 50) / 1e6, "p99_ms": percentile(latencies, 99) / 1e6,
                        "answered": float(len(latencies))}
             lost = [loss for loss in account.losses if since <= loss.sent < until]
-            yield Run(self.name, case, "turnout", number, figures | flood, in_words(lost))
+            yield Run(self.name, case, "turnout", number, figures, in_words(lost))
+        yield Run(self.name, "api", "turnout", 0, answers(answered["flooded"]))
 
 
-def _span(one: LiveProxy, case: str, number: int, seconds: float) -> tuple[int, int, dict[str, float]]:
-    """When the span began and ended (ns), and what the flood was answered."""
-    with contextlib.ExitStack() as stack:
-        running = None
-        if case != "quiet":
-            port = one.place.admin_port if case == "flooded" else one.bench.service.old_port
-            plan = steady.Plan(port, PER_S, str(one.bench.folder / "record-flood"), connections=8, seed=number,
-                               raw=requests_of(port))
-            running = stack.enter_context(steady.Running(plan, one.cores))
-        time.sleep(SETTLE_S)
-        since = time.monotonic_ns()
-        time.sleep(seconds)
-        until = time.monotonic_ns()
-        if running is None:
-            return since, until, {}
-        told = running.stop()
-        good = told.statuses.get("200", 0)
-        return since, until, {"flood_good": float(good), "flood_bad": float(sum(told.statuses.values()) - good),
-                              "flood_lost": float(len(told.losses))}
+def _flood(one: LiveProxy, port: int) -> steady.Running:
+    record = str(one.bench.folder / f"record-flood-{port}")
+    plan = steady.Plan(port, PER_S, record, connections=8, raw=requests_of(port), paused=True)
+    return steady.Running(plan, one.cores)
+
+
+def _span(flood: steady.Running | None) -> tuple[int, int]:
+    """When the span began and ended (ns)."""
+    if flood is not None:
+        flood.resume()
+    time.sleep(SETTLE_S)
+    since = time.monotonic_ns()
+    time.sleep(SPAN_S)
+    until = time.monotonic_ns()
+    if flood is not None:
+        flood.pause()
+    return since, until
+
+
+def answers(flood: steady.Account) -> dict[str, float]:
+    """What the admin API answered to the flood, and how fast."""
+    good, took = flood.statuses.get("200", 0), flood.latencies(0, steady.NEVER)
+    return {"good": float(good), "bad": float(sum(flood.statuses.values()) - good),
+            "unanswered": float(len(flood.losses)), "p50_ms": percentile(took, 50) / 1e6,
+            "p99_ms": percentile(took, 99) / 1e6}
 
 
 def requests_of(port: int) -> list[str]:
