@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -18,7 +18,7 @@ from typing import Any
 
 from proxy.controlplane.event_rows import COLUMNS, PLACES, from_row, to_row
 from proxy.controlplane.events import Event
-from proxy.controlplane.journal_database import damaged, last_id, open_database, read_state, seal
+from proxy.controlplane.journal_database import damaged, last_id, open_database, open_reading, read_state, seal
 from proxy.controlplane.journal_errors import DatabaseErrors, JournalError, StateError, cause, remedy
 from proxy.controlplane.journal_folder import DATABASE, Hold, Mark, make_folder, unusable
 from proxy.controlplane.journal_transaction import transaction
@@ -39,11 +39,12 @@ class Journal:
     """The journal of one `state_dir`, or one in memory that ends with the process.
 
     Every method may be called from any thread; those that touch the disk take about a millisecond, so an event loop
-    calls them in a thread.
+    calls them in a thread. Whoever reads events has a connection of its own: a change waits for no reader.
     """
 
     def __init__(
-        self, database: sqlite3.Connection, keep: int, hold: Hold | None = None, mark: Mark | None = None
+        self, database: sqlite3.Connection, keep: int, hold: Hold | None = None, mark: Mark | None = None,
+        reading: sqlite3.Connection | None = None,
     ) -> None:
         """Use `Journal.open`. Takes everything over; raises CodecError and sqlite3.Error when the state is damaged."""
         self._state, self._digests = read_state(database)
@@ -53,6 +54,10 @@ class Journal:
         self._hold = hold
         self._mark = mark
         self._lock = Lock()
+        self._reading = reading or database
+        self._sharing = nullcontext() if reading else self._lock
+        # One reader at a time: several would keep the interpreter from the thread that answers. Taken before `_lock`.
+        self._reading_lock = Lock()
         self._open = True
 
     @classmethod
@@ -88,8 +93,10 @@ class Journal:
             opened.callback(mark.close)
             database = open_database(folder, mark)
             opened.callback(database.close)
+            reading = open_reading(path)
+            opened.callback(reading.close)
             try:
-                journal = cls(database, keep, hold, mark)
+                journal = cls(database, keep, hold, mark, reading)
             except CodecError as error:
                 raise damaged(path, f"it is damaged ({error})") from error
             except DatabaseErrors as error:
@@ -145,20 +152,22 @@ class Journal:
         """
         of_route, values = ("", (after, limit)) if route is None else (" AND route = ?", (after, route, limit))
         order = "DESC" if newest_first else "ASC"
-        with self._lock:
+        with self._reading_lock:
             self._must_be_open()
             try:
-                rows = self._database.execute(f"{_FIND}{of_route} ORDER BY id {order} LIMIT ?", values).fetchall()
+                with self._sharing:
+                    rows = self._reading.execute(f"{_FIND}{of_route} ORDER BY id {order} LIMIT ?", values).fetchall()
             except DatabaseErrors as error:
                 raise JournalError(f"the journal cannot be read: {cause(error)}; {remedy(error)}") from error
-        return [from_row(row) for row in rows]
+            return [from_row(row) for row in rows]
 
     def close(self) -> None:
         """Close the files and let go of `state_dir`; `state` can still be read. Twice is once."""
-        with self._lock:
+        with self._reading_lock, self._lock:
             if not self._open:
                 return
             self._open = False
+            self._reading.close()
             self._database.close()
             for file in (self._mark, self._hold):
                 if file is not None:

@@ -63,6 +63,24 @@ def open_database(folder: Path | None, mark: Mark | None) -> sqlite3.Connection:
     return database
 
 
+def open_reading(path: Path) -> sqlite3.Connection:
+    """Another connection to the database at `path`, which `open_database` has opened: it only reads. Raises StateError.
+
+    In WAL mode neither waits for the other.
+    """
+    try:
+        database = _connect(str(path))
+    except DatabaseErrors as error:
+        raise _refusal(path, error) from error
+    try:
+        for setting in ("PRAGMA query_only = ON", "PRAGMA cell_size_check = ON", "PRAGMA temp_store = MEMORY"):
+            database.execute(setting)
+    except DatabaseErrors as error:
+        database.close()
+        raise _refusal(path, error) from error
+    return database
+
+
 def read_state(database: sqlite3.Connection) -> tuple[State | None, dict[str, int]]:
     """The state that the rows hold, and each row's digest by its route's name.
 

@@ -315,3 +315,11 @@ def test_the_holder_is_named_again_after_a_successor_has_failed(tmp_path: Path) 
     journal.claim()
     assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
     journal.close()
+
+
+def test_a_change_waits_for_nobody_who_reads(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    with journal._reading_lock:            # somebody reads, and takes long
+        journal.append([event(1)], first_state())
+    assert [each.verb for each in journal.events()] == ["split"]
+    journal.close()
