@@ -10,18 +10,21 @@ import http.client
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from proxy.cli.address import DEFAULT_ADMIN as DEFAULT_ADMIN
 from proxy.cli.address import parse_admin
 from proxy.cli.sse import Message, messages
+from proxy.cli.text import printable as printable
 from proxy.errors import TurnoutError
 
 TOKEN_VARIABLE = "TURNOUT_TOKEN"  # noqa: S105  where the token is, not the token
 """The token is never an argument: arguments are in everybody's process list and in the shell's history."""
 TIMEOUT_S = 10.0
+_SILENCES = 3
 _HEARTBEAT_WITHIN_S = 60.0
 """A stream that is silent for longer is gone: Turnout sends a comment several times a minute."""
 _MAX_ANSWER = 64 * 1024 * 1024
@@ -59,10 +62,14 @@ class Refused(TurnoutError):  # noqa: N818
 
 
 class Api:
-    """The admin API at `admin`; `token` is sent when there is one. Every request has a connection of its own."""
+    """The admin API at `admin`; `token` is sent when there is one. Every request has a connection of its own.
+
+    `asked`: whether something was sent that may have changed something.
+    """
 
     def __init__(self, admin: str, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self.admin = admin
+        self.asked = False
         self._timeout_s = timeout_s
         self._headers = {"Accept": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
 
@@ -76,10 +83,16 @@ class Api:
     ) -> Any:
         """Send a request, with `body` as JSON if there is one, and return the JSON of the answer.
 
-        `timeout_s`: for the connection and for each silence of the server. Raises Unreachable and Refused.
+        `timeout_s`: for the connection and for each silence of the server; the whole answer may take three times as
+        long. Raises Unreachable and Refused.
         """
-        with closing(self._connect(timeout_s or self._timeout_s)) as connection:
-            response = self._send(connection, method, path, body, headers or {})
+        timeout_s = timeout_s or self._timeout_s
+        self.asked = self.asked or method != "GET"
+        with (
+            closing(self._connect(timeout_s)) as connection,
+            _cut_after(_SILENCES * timeout_s, connection.sock),
+            closing(self._send(connection, method, path, body, headers or {})) as response,
+        ):
             return self._answer(response, method)
 
     def stream(self, path: str, last_id: str = "") -> Iterator[Message]:
@@ -139,12 +152,13 @@ class Api:
             raise self._lost(error, method) from error
         try:
             answer = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._stranger(response) from error
-        if http.HTTPStatus.OK <= response.status < http.HTTPStatus.MULTIPLE_CHOICES:
-            return answer
-        if response.status < http.HTTPStatus.BAD_REQUEST or not isinstance(answer, dict):
+        is_good = http.HTTPStatus.OK <= response.status < http.HTTPStatus.MULTIPLE_CHOICES
+        if not isinstance(answer, dict) or not (is_good or response.status >= http.HTTPStatus.BAD_REQUEST):
             raise self._stranger(response)
+        if is_good:
+            return answer
         raise Refused(self.admin, response.status, answer, response.headers.get("Retry-After"))
 
     def _lost(self, error: Exception, method: str) -> Unreachable:
@@ -161,6 +175,23 @@ class Api:
         if "\x15\x03" in line or "\\x15\\x03" in line:  # a TLS alert, as it is or as repr() shows it
             return Unreachable(f"what answers at {self.admin} speaks TLS; the admin API speaks plain HTTP")
         return Unreachable(f"what answers at {self.admin} is not Turnout's admin API: it does not speak HTTP")
+
+
+@contextmanager
+def _cut_after(within_s: float, sock: socket.socket) -> Iterator[None]:
+    """End a connection when the block takes longer: a byte now and then is no silence, but no answer either."""
+    timer = threading.Timer(within_s, _cut, (sock,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(sock: socket.socket) -> None:
+    with suppress(OSError):     # closed just now
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -182,13 +213,6 @@ def get(admin: str, path: str) -> Any:
     Raises Unreachable and Refused.
     """
     return Api(admin, os.environ.get(TOKEN_VARIABLE)).get(path)
-
-
-def printable(text: str, keep: str = "") -> str:
-    """Return text that cannot steer a terminal: what others wrote is shown, never obeyed. `keep`: what may stay."""
-    return "".join(
-        letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
 
 
 def _reason(error: Exception) -> str:

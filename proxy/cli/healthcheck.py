@@ -14,6 +14,7 @@ from time import monotonic
 
 from proxy.cli.address import DEFAULT_ADMIN, parse_admin
 from proxy.cli.exits import FAILED
+from proxy.cli.text import printable
 
 WITHIN_S = 2.0
 """Longer than a busy machine takes, shorter than the patience of any orchestrator."""
@@ -47,7 +48,7 @@ def check(admin: str, *, live: bool = False, as_json: bool = False) -> int:
     except (OSError, ValueError) as error:
         print(f"turnout: {admin}: {error}", file=sys.stderr)
         return FAILED
-    said = body.decode("utf-8", "replace").strip()
+    said = printable(body.decode("utf-8", "replace").strip())
     if as_json:
         print(said)
     if status != _OK:

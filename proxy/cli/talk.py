@@ -23,6 +23,7 @@ from proxy.cli.advice import advice
 from proxy.cli.client import TOKEN_VARIABLE, Api, Refused, Unreachable, printable
 
 Verb = Callable[..., None]
+_NOT_KNOWN = "Whether it was done is not known: `turnout status` and `turnout events` show it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,21 @@ class Talk:
 
     def show(self, answer: object, text: str) -> None:
         """Print the answer as it came for a program, `text` for a person."""
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False) if self.as_json else text)
+        click.echo(_as_json(answer, indent=2) if self.as_json else text)
 
     def show_line(self, answer: object, text: str) -> None:
         """Print one of many: JSON on a line of its own, or the text; at once, whoever reads."""
-        click.echo(json.dumps(answer, ensure_ascii=False) if self.as_json else text)
+        click.echo(_as_json(answer) if self.as_json else text)
         sys.stdout.flush()
+
+
+def _as_json(answer: object, indent: int | None = None) -> str:
+    """JSON for programs that is also harmless on a terminal: what would steer it is written as an escape."""
+    text = json.dumps(answer, indent=indent, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1]
+                   for letter in text.replace("\x7f", "\\u007f"))      # the one that json.dumps lets stand
 
 
 def admin_option(function: Verb) -> Verb:
@@ -60,7 +70,7 @@ def asks(invalid: int = exits.USAGE) -> Callable[[Verb], Verb]:
         @wraps(function)
         def verb(admin: str, as_json: bool, **arguments: Any) -> None:
             talk = Talk(Api(admin, os.environ.get(TOKEN_VARIABLE)), as_json)
-            with _errors_explained(talk, arguments.get("route"), invalid):
+            with _strangers_told(talk.api), _errors_explained(talk, arguments.get("route"), invalid):
                 function(talk, **arguments)
 
         return verb
@@ -82,9 +92,24 @@ def explain_unreachable(error: Unreachable) -> None:
     """Say why nobody answered, and what to try."""
     warn(f"turnout: {error}")
     if error.asked:
-        warn("Whether it was done is not known: `turnout status` and `turnout events` show it.")
+        warn(_NOT_KNOWN)
     else:
         warn("Is it running? `turnout run` starts it; --admin names another address.")
+
+
+@contextmanager
+def _strangers_told(api: Api) -> Iterator[None]:
+    """JSON that is not what Turnout answers: another program listens there, or another version of this one."""
+    try:
+        yield
+    except UnicodeError:
+        raise                   # of the terminal
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        what = f"({type(error).__name__}: {printable(str(error))[:80]})"
+        warn(f"turnout: what answers at {api.admin} is not Turnout's admin API, or that of another version {what}")
+        if api.asked:
+            warn(_NOT_KNOWN)
+        raise fail(exits.UNREACHABLE) from None
 
 
 @contextmanager

@@ -33,3 +33,10 @@ def latency(seconds: float | None) -> str:
 def moment(at: float) -> str:
     """Return seconds since the epoch as local date and time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return text that cannot steer a terminal: what others wrote is shown, never obeyed. `keep`: what may stay."""
+    return "".join(
+        letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import select
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ def said_by(script: Script, method: str = "GET", timeout_s: float = 5.0) -> Unre
     (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 2\r\n\r\n{}", "not Turnout's admin API (status 302"),
     (b"HTTP/1.1 404 X\r\nContent-Length: 2\r\n\r\n[]", "not Turnout's admin API (status 404"),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "broke off"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "not Turnout's admin API (status 200"),
+    (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000, "not Turnout's admin API (status 200"),
     (b"HTTP/1.1 200 OK\r\nServer: \x1b]0;title\x07\r\nContent-Length: 1\r\n\r\nx", "from \N{REPLACEMENT CHARACTER}]0;"),
 ])
 def test_whatever_is_not_the_admin_api_is_told_as_such(answer: bytes, said: str) -> None:
@@ -40,6 +43,29 @@ def test_a_server_that_says_nothing_is_given_up_and_a_change_may_have_been_made(
     error = said_by(waiting, "POST", timeout_s=0.05)
     assert error.asked
     assert "gave no answer in time" in str(error)
+
+
+def left(peer: Peer) -> bool:
+    """Whether it closes within a hundredth of a second, which is also the pace of those who drip."""
+    return bool(select.select([peer.sock], [], [], 0.01)[0])
+
+
+def dripping(peer: Peer) -> None:
+    peer.read_head()
+    peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not left(peer):
+        peer.send(b" ")
+
+
+def continuing(peer: Peer) -> None:
+    peer.read_head()
+    while not left(peer):
+        peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+@pytest.mark.parametrize("script", [dripping, continuing])
+def test_a_server_that_never_comes_to_an_end_is_given_up(script: Script) -> None:
+    said_by(script, timeout_s=0.1)
 
 
 def test_a_server_that_closes_after_a_change_may_have_made_it() -> None:
@@ -118,3 +144,8 @@ def test_a_stream_that_is_refused_says_why() -> None:
 def test_a_stream_that_is_none_is_not_the_admin_api() -> None:
     with scripted({"GET /s": Answer({})}) as (url, _), pytest.raises(Unreachable, match="is not Turnout's admin API"):
         list(Api(url).stream("/s"))
+
+
+def test_a_message_without_an_end_is_not_kept() -> None:
+    with pytest.raises(ValueError, match="1 MiB"):
+        list(messages(iter([b"data: " + b"x" * 10_000 + b"\n"] * 200)))

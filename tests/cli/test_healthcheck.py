@@ -87,6 +87,15 @@ def test_whatever_else_answers_is_exit_code_1_in_time(script: Script, monkeypatc
         assert healthcheck.quick(["--admin", origin.url]) == 1
 
 
+@pytest.mark.parametrize("status", [b"200 OK", b"503 X"])
+def test_what_answers_does_not_steer_a_terminal(status: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    with Origin(answering_then_closing(b"HTTP/1.0 %b\r\n\r\n\x1b]0;x\x07\xc2\x9b2J\xe2\x80\xae" % status)) as origin:
+        healthcheck.quick(["--json", "--admin", origin.url])
+    said = capsys.readouterr()
+    assert said.out
+    assert all(letter.isprintable() or letter == "\n" for letter in said.out + said.err)
+
+
 def test_what_it_does_not_know_is_left_to_click() -> None:
     assert healthcheck.quick(["--help"]) is None
     assert healthcheck.quick(["--admin"]) is None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.scripted_api import Answer, scripted, turnout
@@ -24,6 +25,32 @@ def test_explain_sends_the_request_as_it_was_described() -> None:
         "path": "/cart?x=1", "method": "POST", "host": "shop.example.com", "client": "10.0.0.7",
         "headers": [["X-A", "1"], ["X-B", ""], ["Cookie", "a=1; b=2"]],
     }
+
+
+@pytest.mark.parametrize("body", [
+    {}, {"why": 7}, {"why": [{}], "route": "a"}, {"why": [], "route": "a", "version": None}])
+def test_an_answer_of_somebody_else_is_no_traceback(body: object) -> None:
+    with scripted({EXPLAIN: Answer(body), "GET /api/v1/config": Answer(body), "GET /api/v1/status": Answer(body),
+                   "GET /api/v1/events": Answer(body), "GET /api/v1/routes/shop": Answer(body)}) as (url, _):
+        for verb in (["explain", "/"], ["config"], ["status"], ["events"], ["weight", "shop", "5"]):
+            result = turnout(*verb, admin=url)
+            assert result.exit_code == 4, result.output
+            assert "is not Turnout's admin API, or that of another version" in result.stderr
+
+
+def test_a_refusal_of_somebody_else_is_no_traceback_either() -> None:
+    problem = {"type": "urn:x:outdated", "detail": {}, "errors": "?", "current": [1]}
+    with scripted({EXPLAIN: Answer(problem, status=412)}) as (url, _):
+        assert turnout("explain", "/", admin=url).exit_code == 4
+
+
+def test_json_for_programs_does_not_steer_a_terminal_and_says_the_same() -> None:
+    hostile = "\x1b[2J\x7f\x9b\u202e\ud800\U000e0001ä"
+    with scripted({EXPLAIN: explained(why=[hostile])}) as (url, _):
+        out = turnout("explain", "/", "--json", admin=url).stdout
+    assert all(letter.isprintable() or letter == "\n" for letter in out)
+    assert "ä" in out
+    assert json.loads(out)["why"] == [hostile]
 
 
 def test_explain_takes_a_whole_url() -> None:
