@@ -99,7 +99,8 @@ class Commands:
     async def begin(self, moves: Sequence[Move] = (), verb: str = "start", reason: str = "") -> None:
         """Journal that this process begins, what moved by that (of `merge.initial`), and the state if it is new.
 
-        To be called once, before anything can be changed. Raises NotJournaled.
+        To be called once, before anything can be changed. Raises NotJournaled if the state is new; a state that is in
+        the journal already is a good one to begin with, also on a full disk: the event is lost then, and counted.
         """
         transactions = self._transactions
         now, revision, author = transactions.wall(), self.state.revision, Author("turnout")
@@ -108,7 +109,9 @@ class Commands:
         try:
             await transactions.note(events, with_state=True)
         except JournalError as error:
-            raise NotJournaled(str(error)) from error
+            if not transactions.is_journaled:
+                raise NotJournaled(str(error)) from error
+            self._recorder.give_up(events, error)
 
     async def split(self, route: str, weights: Mapping[str, float], ask: Ask) -> Outcome:
         """Give the route's versions these weights, those not named 0. The weights there are already: no change.

@@ -7,6 +7,7 @@ lost; the loss is logged and counted.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -57,6 +58,9 @@ class Recorder:
         try:
             await self._transactions.note(events)
         except JournalError as error:
-            self.lost += len(events)
-            verbs = [event.verb for event in events[:10]]
-            log.error("events were not journaled", events=verbs, reason=str(error))  # noqa: TRY400  the reason says all
+            self.give_up(events, error)
+
+    def give_up(self, events: Sequence[Event], error: JournalError) -> None:
+        """Count these as lost, and say so."""
+        self.lost += len(events)
+        log.error("events were not journaled", events=[event.verb for event in events[:10]], reason=str(error))

@@ -92,6 +92,11 @@ class Transactions:
         """Whether changes are refused."""
         return self._closed_because is not None
 
+    @property
+    def is_journaled(self) -> bool:
+        """Whether the journal has the state that holds; it has not while a process begins with a new one."""
+        return self._journal.state == self.state
+
     async def run(self, planner: Planner, ask: Ask, prepare: Preparation | None = None) -> Outcome:
         """Make the planned change when it is its turn. It is finished even if the caller is cancelled meanwhile.
 
@@ -107,7 +112,7 @@ class Transactions:
         one. Raises JournalError: nothing was kept.
         """
         async with self._turn:
-            state = self.state if with_state and self._journal.state != self.state else None
+            state = self.state if with_state and not self.is_journaled else None
             for event in await self._append(events, state):
                 self.feed.publish(event)
 

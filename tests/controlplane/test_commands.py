@@ -408,3 +408,19 @@ async def test_a_pause_that_is_given_up_while_a_change_is_under_way_refuses_noth
         await it.commands.pause("a successor takes over")
         it.commands.resume()
         await it.commands.undo("cart", by_ann())
+
+
+@scenario
+async def test_a_full_disk_keeps_nobody_from_beginning_with_what_is_in_the_journal_already(servers: Backends) -> None:
+    settings = servers.settings()
+    async with desk(settings) as it:
+        step = changes.split(it.commands.state, settings.routes[0], {"new": 1})
+        other = Commands(settings, step.state, it.journal, it.supervisor, compile_snapshot=compiled, clock=it.time,
+                         wall=it.time)
+        it.journal.close()
+        await it.commands.begin()
+        assert (it.commands.events_lost, it.commands.journal_failures) == (1, 1)
+        with pytest.raises(NotJournaled):
+            await other.begin(step.moves)
+        async with other:
+            pass
