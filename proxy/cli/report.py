@@ -37,7 +37,7 @@ def _lines(answer: Json, dry_run: bool, back: str) -> Iterator[str]:
         yield _applied(answer)
     for note in answer["notes"]:
         yield printable(f"note: {note}")
-    if back and not dry_run:
+    if back and answer["applied"] is not None:
         yield from (back.format(route=route["name"]) for route in routes if not route.get("pending"))
 
 

@@ -44,7 +44,8 @@ def test_terms_are_passed_on() -> None:
 
 def test_what_was_so_already_is_told() -> None:
     with scripted({ROLLBACK: changed(route(split={"old": 100, "new": 0}), applied=None)}) as (url, _):
-        assert "Revision 84: it was so already." in turnout("rollback", "shop", admin=url).stdout
+        lines = turnout("rollback", "shop", admin=url).stdout.splitlines()
+    assert lines == ["shop: old 100 % · new 0 %", "Revision 84: it was so already."]     # nothing to take back
 
 
 def test_fewer_workers_than_there_are_is_a_warning() -> None:
