@@ -31,6 +31,7 @@ from proxy.controlplane.supervisor import Supervisor
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State
+from proxy.errors import TurnoutError
 from proxy.settings import Settings
 from proxy.telemetry.exposition import Exposition
 
@@ -76,6 +77,13 @@ class Program:
         """Take over from the predecessor. Raises StartError: it goes on then, and nothing has changed."""
         inherited = self._inherited
         assert inherited is not None
+        try:
+            await self._succeed(inherited)
+        except TurnoutError as error:
+            inherited.fail(str(error))
+            raise
+
+    async def _succeed(self, inherited: Inheritance) -> None:
         self.admin = open_admin(self.settings.admin.listen, inherited.admin)
         await self.supervisor.prepare()
         luggage = unpack(await inherited.ready(self.supervisor))
@@ -161,9 +169,20 @@ class Program:
     # ---- the end
 
     async def close(self) -> None:
-        """End what is still open. Workers that are still there are cut, or finish if somebody else goes on."""
-        goes_on = self._inherited is not None and not self._inherited.taken
-        await self.supervisor.stop(self.settings.policy.timeouts.drain if goes_on else 0.0)
+        """End what is still open. Workers that are still there are cut, or finish if somebody else goes on.
+
+        Whoever goes on, the predecessor or who is started in its place, needs what we hold before our workers finish.
+        """
+        inherited = self._inherited
+        if inherited is None or inherited.taken:
+            await self.supervisor.stop(0.0)
+            self._let_go()
+        else:
+            self._let_go()
+            await inherited.close()
+            await self.supervisor.stop(self.settings.policy.timeouts.drain)
+
+    def _let_go(self) -> None:
         if self.admin is not None:
             self.admin.close(keep_files=self.supervisor.keep_files)
         if self._journal is not None:

@@ -48,6 +48,8 @@ ENVIRONMENT = "TURNOUT_HANDOVER"
 """Names the descriptor of the line for the successor."""
 WITHIN_S = 30.0
 """From the start of the successor until it has taken over."""
+FROZEN_S = 5.0
+"""Of these, how long no change is taken, not even a rollback; a successor that is well needs tens of milliseconds."""
 _SOCKETS_AT_ONCE = 100
 _OF_THIS_PROCESS = ("NOTIFY_PID", "WATCHDOG_PID", ENVIRONMENT)
 
@@ -88,7 +90,7 @@ class Handover:
     """Hands over to a successor, once. `taken` is set when there is one: then `finish` is due, and nothing else."""
 
     def __init__(self, supervisor: Supervisor, household: Household, command: Sequence[str] | None = None,
-                 within_s: float = WITHIN_S) -> None:
+                 within_s: float = WITHIN_S, frozen_s: float = FROZEN_S) -> None:
         self.taken = asyncio.Event()
         self.successor = 0
         """Its process id, from `taken` on."""
@@ -96,6 +98,7 @@ class Handover:
         self._household = household
         self._command = own_command() if command is None else tuple(command)
         self._within_s = within_s
+        self._frozen_s = frozen_s
         self._running: asyncio.Task[int] | None = None
         self._refusal: str | None = None
         self._link: Link | None = None
@@ -186,7 +189,12 @@ class Handover:
         # From here on what our workers count goes to both: whoever remains has it all.
         link.post("final", luggage=luggage, fold=self._supervisor.fold.dump())
         self._supervisor.witness = _Witness(link)
-        await _expect(link, "taken")
+        try:
+            async with asyncio.timeout(self._frozen_s):
+                await _expect(link, "taken")
+        except TimeoutError:
+            raise UpgradeFailed(
+                f"the new program was ready, but did not take over within {self._frozen_s:g} s") from None
         link.post("yours", workers=sorted(self._supervisor.pids.values()))
 
     async def _go_on(self) -> None:

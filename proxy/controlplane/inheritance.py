@@ -100,7 +100,7 @@ class Inheritance:
         self._link.post("failed", because=because)
 
     async def close(self) -> None:
-        """End the line and close what was not used, if we could not take over."""
+        """End the line and close what was not used, if we could not take over. Told again, nothing happens."""
         if not self.taken:
             await self._link.flushed()
             self._link.close()

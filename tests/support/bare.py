@@ -2,9 +2,8 @@
 
 As a program it says what happens on stdout, a JSON object per line, and does what it is told on stdin: `apply
 REVISION VERSION` sends everything to that version and ends what the other one still works on; `upgrade`
-(or SIGUSR2) starts a successor, which has the misfortune that may follow: refuses, dies-early, dawdles, dies-late. An
-empty line, or SIGTERM, drains. `bare(...)`
-starts it.
+(or SIGUSR2) starts a successor, which has the misfortune that may follow: refuses, dies-early, dawdles, stalls,
+dies-late. An empty line, or SIGTERM, drains. `bare(...)` starts it.
 """
 
 from __future__ import annotations
@@ -98,11 +97,12 @@ class Bare:
 
 @contextmanager
 def bare(old: Origin, *, listen: str = "127.0.0.1:0", new: Origin | None = None, weight: float = 0.0, workers: int = 2,
-         orphan_s: float = 60.0, drain_s: float = 10.0, upgrade_s: float = 15.0,
+         orphan_s: float = 60.0, drain_s: float = 10.0, upgrade_s: float = 15.0, frozen_s: float = 15.0,
          worker: tuple[str, ...] = ()) -> Iterator[Bare]:
     """Start one; at the end of the block nothing of it is left, its orphans included. `worker`: another command."""
     plan = {"old": old.address, "new": (new or old).address, "weight": weight, "listen": listen, "workers": workers,
-            "orphan": orphan_s, "drain": drain_s, "upgrade": upgrade_s, "worker": worker}
+            "orphan": orphan_s, "drain": drain_s, "upgrade": upgrade_s, "frozen": frozen_s,
+            "worker": worker}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "tests.support.bare", json.dumps(plan)], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ROOT}, start_new_session=True,
@@ -169,7 +169,8 @@ class _Program:
         self.supervisor = supervisor
         supervisor.follow(orphans)
         household = Household(self.estate, self.freeze, self.thaw)
-        self.handover = Handover(supervisor, household, within_s=self.plan["upgrade"])
+        self.handover = Handover(supervisor, household, within_s=self.plan["upgrade"],
+                                 frozen_s=self.plan["frozen"])
         loop.add_signal_handler(signal.SIGTERM, self.told.put_nowait, "")
         loop.add_signal_handler(signal.SIGUSR2, self.told.put_nowait, "upgrade")
         if inherited is None:
@@ -195,6 +196,8 @@ class _Program:
         if misfortune == "dawdles":
             await asyncio.Event().wait()
         final = await inherited.ready(supervisor)
+        if misfortune == "stalls":
+            await asyncio.Event().wait()
         snapshot = replace(supervisor.snapshot, revision=final["revision"])
         await supervisor.start(_with_split(snapshot, final["split"]))
         _die_if(misfortune == "dies-late")
