@@ -2,7 +2,8 @@
 
 How it ends: the first SIGTERM or SIGINT drains and the exit code is 0, also when the drain deadline cut something,
 since that is what the deadline is for. A second signal cuts at once and the exit code is 1: somebody was not served.
-SIGHUP reads the file again, SIGUSR2 upgrades in place: this process then drains while its successor serves.
+SIGHUP reads the file again, or drains when it is the terminal that has gone; SIGUSR2 upgrades in place: this process
+then drains while its successor serves.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from proxy.admin.server import admin_server
 from proxy.cli import exits
 from proxy.cli.announce import announce, in_a_line
 from proxy.cli.program import Program
+from proxy.cli.terminal import Terminal
 from proxy.controlplane.ask import Ask
 from proxy.controlplane.commands import Commands
 from proxy.controlplane.errors import CommandError, StartError
@@ -131,9 +133,14 @@ async def _attending(program: Program, commands: Commands, signals: _Signals) ->
         except TurnoutError as error:
             log.error("not upgraded", because=str(error))  # noqa: TRY400  the reason says all
 
-    loop.add_signal_handler(signal.SIGHUP, lambda: spawn(reload(), "reload"))
+    def reload_unless_hung_up() -> None:
+        if not signals.hung_up():
+            spawn(reload(), "reload")
+
+    loop.add_signal_handler(signal.SIGHUP, reload_unless_hung_up)
     loop.add_signal_handler(signal.SIGUSR2, lambda: spawn(upgrade(), "upgrade"))
     systemd.ready(in_a_line(program.supervisor))
+    spawn(signals.terminal.watch(), "terminal")
     spawn(FileWatch(lambda: commands.settings, commands.reload).run(), "file-watch")
     try:
         yield
@@ -187,10 +194,22 @@ class _Signals:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
+        self.terminal = Terminal()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told)
         for number in (signal.SIGHUP, signal.SIGUSR2):
-            loop.add_signal_handler(number, lambda: log.warning("too early for that: Turnout is starting"))
+            loop.add_signal_handler(number, self._too_early, number)
+
+    def hung_up(self) -> bool:
+        """Whether this SIGHUP came with the end of the terminal, which is to be taken as being told to leave."""
+        if not self.terminal.has_gone():
+            return False
+        self.first.set()  # not `_told`: the shell and the kernel may both send it, and nobody is impatient
+        return True
 
     def _told(self) -> None:
         (self.second if self.first.is_set() else self.first).set()
+
+    def _too_early(self, number: signal.Signals) -> None:
+        if number is signal.SIGUSR2 or not self.hung_up():
+            log.warning("too early for that: Turnout is starting")
