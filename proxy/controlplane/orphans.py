@@ -34,6 +34,7 @@ log = structlog.get_logger("orphans")
 ANSWER_S = 1.0
 """How long a start waits for the answer of an orphan; one that is well needs milliseconds."""
 _LOOK_EVERY_S = 0.01
+_ENDED_WITHIN_S = 1.0
 _PROC = Path("/proc")
 _MODULE = b"proxy.dataplane"
 
@@ -162,17 +163,19 @@ def find_orphans(addresses: Iterable[str], within_s: float = ANSWER_S) -> Orphan
 
 def _lost_workers(wanted: frozenset[bytes]) -> list[Lost]:
     """Look through /proc; a process that ends meanwhile, or is somebody else's, is none of ours."""
-    lost = []
-    for folder in _PROC.glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if _MODULE not in words or not wanted & set(_addresses_in(words)):
-                continue
-            if folder.stat().st_uid == os.geteuid() and _parent_of(folder) != _supervisor_in(words):
-                lost.append(Lost(int(folder.name), _is_here(folder)))
-        except (OSError, ValueError):
-            continue
+    lost = [Lost(int(folder.name), _is_here(folder)) for folder in _PROC.glob("[0-9]*") if _is_lost(folder, wanted)]
     return [each for each in lost if each.here is not False]
+
+
+def _is_lost(folder: Path, wanted: frozenset[bytes] | None = None) -> bool:
+    """Whether this process is a worker (of one of the `wanted` addresses) of ours without its supervisor."""
+    try:
+        words = (folder / "cmdline").read_bytes().split(b"\0")
+        if _MODULE not in words or (wanted is not None and not wanted & set(_addresses_in(words))):
+            return False
+        return folder.stat().st_uid == os.geteuid() and _parent_of(folder) != _supervisor_in(words)
+    except (OSError, ValueError):
+        return False
 
 
 def _addresses_in(words: Sequence[bytes]) -> Iterator[bytes]:
@@ -186,8 +189,21 @@ def _supervisor_in(words: Sequence[bytes]) -> int:
 
 
 def _parent_of(folder: Path) -> int:
+    return int(_stat_of(folder)[1])
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether it holds nothing any more, though its parent may not have looked after it yet."""
+    try:
+        return _stat_of(_PROC / str(pid))[0] in "ZX"
+    except OSError:
+        return True
+
+
+def _stat_of(folder: Path) -> list[str]:
+    """State, parent and so on (proc_pid_stat(5), from the third field on). Raises OSError."""
     # The name of the program stands in brackets and may hold anything, brackets too.
-    return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return (folder / "stat").read_text().rpartition(")")[2].split()
 
 
 def _is_here(folder: Path) -> bool | None:
@@ -218,7 +234,7 @@ def _line_to(pid: int) -> socket.socket | None:
     line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     line.setblocking(False)
     try:
-        line.connect(heirloom.meeting_place(pid))
+        line.connect(heirloom.meeting_place(pid, heirloom.token_of(pid)))
         if heirloom.peer_of(line) == (pid, os.geteuid()):
             heirloom.send(line, Ask("estate"))
             return line
@@ -241,14 +257,29 @@ def _answer_of(pid: int, line: socket.socket) -> tuple[Orphan, list[Bound]] | No
 
 
 def _end_stuck(stuck: Iterable[Lost]) -> None:
-    for lost in stuck:
-        if lost.here:
-            log.error("orphan ended", pid=lost.pid, because="it does not answer")
-            _end(lost.pid)
+    ours = [lost.pid for lost in stuck if lost.here]
+    for pid in ours:
+        log.error("orphan ended", pid=pid, because="it does not answer")
+        _end(pid)
+    deadline = monotonic() + _ENDED_WITHIN_S
+    while not all(map(_has_ended, ours)) and monotonic() < deadline:
+        time.sleep(_LOOK_EVERY_S)  # until then the address is theirs
 
 
 def _end(pid: int) -> None:
+    """End an orphan (SIGKILL); nothing happens when it is gone, also when its id is another process's meanwhile."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except OSError:  # a kernel before 5.3, or a filter of system calls
+        if _is_lost(_PROC / str(pid)):
+            os.kill(pid, signal.SIGKILL)
+        return
+    try:
+        if _is_lost(_PROC / str(pid)):  # who is held by a descriptor does not give its id to another one
+            signal.pidfd_send_signal(process, signal.SIGKILL)
     except ProcessLookupError:
         pass
+    finally:
+        os.close(process)

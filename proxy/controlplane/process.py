@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -16,12 +17,14 @@ from pathlib import Path
 from proxy.clock import Clock
 from proxy.controlplane.lifecycle import NEXT, Event, State
 from proxy.controlplane.listeners import Bound
+from proxy.ipc import heirloom
 from proxy.ipc.channel import Channel, framed, open_channel
 from proxy.ipc.messages import Applied, Drain, Drained, Message, Quiet, Ready, Stats
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "proxy.dataplane")
 """How a worker is started; the descriptors follow as options. -P: the current folder must not shadow a module."""
 _LAST_WORDS_S = 1.0
+_TOKEN_BYTES = 12
 _ROOT = str(Path(__file__).resolve().parents[2])
 
 # Bodies pass in pieces of up to 256,000 bytes. As it comes, glibc gives each such piece back to the kernel and asks
@@ -200,6 +203,7 @@ class WorkerProcess:
 
 
 def _environment() -> dict[str, str]:
-    """The supervisor's environment for a worker: this package first on the module path, and memory that is kept."""
+    """The supervisor's environment for a worker: this package first on the module path, memory it keeps, a token."""
     path = os.environ.get("PYTHONPATH")
-    return {**_KEPT_MEMORY, **os.environ, "PYTHONPATH": f"{_ROOT}{os.pathsep}{path}" if path else _ROOT}
+    token = {heirloom.TOKEN: secrets.token_hex(_TOKEN_BYTES)}
+    return {**_KEPT_MEMORY, **os.environ, **token, "PYTHONPATH": f"{_ROOT}{os.pathsep}{path}" if path else _ROOT}

@@ -54,7 +54,7 @@ class Orphan:
             return
         door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            door.bind(heirloom.meeting_place(os.getpid()))
+            door.bind(heirloom.meeting_place(os.getpid(), os.environ.get(heirloom.TOKEN, "")))
             door.listen(_MAY_WAIT)
         except OSError:  # somebody sits there already: no heir will find us, and time ends it
             door.close()

@@ -1,8 +1,9 @@
 """What a worker that outlived its supervisor and a new supervisor say to each other, and where they meet.
 
-They meet on an abstract Unix socket (Linux) that only the worker's process id names, so it is found by looking through
-/proc for workers without a parent, and ends with the process. Anybody on the host may connect there: both ends check
-that the other one belongs to the same user. The two may be of different releases, since an orphan waits for whatever
+They meet on an abstract Unix socket (Linux), which ends with the process. Its name can be told by looking through /proc
+for workers without a parent: it is made of the process id and a token in the worker's environment, which only the same
+user can read, so that nobody else sits there first. Anybody on the host may connect: both ends check that
+the other one belongs to the same user. The two may be of different releases, since an orphan waits for whatever
 is started next: messages are JSON objects, what is unknown in them is ignored, and what is missing has a default.
 """
 
@@ -17,6 +18,8 @@ import msgspec
 
 from proxy.ipc.descriptors import receive
 
+TOKEN = "TURNOUT_MEETING"  # noqa: S105  the name of a variable
+"""What names the token in the environment of a worker."""
 MAX_MESSAGE = 64 * 1024
 _PEER = struct.Struct("3i")
 _MOST_SOCKETS = 250
@@ -42,9 +45,19 @@ class Tell(msgspec.Struct, frozen=True):
     revision: int = 0
 
 
-def meeting_place(pid: int) -> str:
+def meeting_place(pid: int, token: str = "") -> str:
     """Return the abstract address of an orphan. It names the PID namespace, since only there its id is unique."""
-    return f"\0turnout-orphan/{os.geteuid()}/{os.stat('/proc/self/ns/pid').st_ino}/{pid}"
+    return f"\0turnout-orphan/{os.geteuid()}/{os.stat('/proc/self/ns/pid').st_ino}/{token}/{pid}"
+
+
+def token_of(pid: int) -> str:
+    """Return the token in the environment of a process of this user; empty without one. Raises OSError."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        for entry in file.read().split(b"\0"):
+            name, _, value = entry.partition(b"=")
+            if name == TOKEN.encode():
+                return value.decode("ascii", "replace")
+    return ""
 
 
 def peer_of(sock: socket.socket) -> tuple[int, int]:

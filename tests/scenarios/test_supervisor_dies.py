@@ -8,11 +8,12 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from proxy.ipc import heirloom
 from tests.support.bare import Bare, bare
 from tests.support.deadline import wait_until
 from tests.support.load import Load
@@ -165,6 +166,29 @@ def test_an_orphan_that_is_stuck_is_ended_and_does_not_hold_up_the_start() -> No
             assert second.heard("serving")["orphans"] == [well]
             assert second.heard("serving")["took_s"] < 2.5, "a second of it is patience"
             all_gone(stuck, well)
+
+
+def test_where_every_orphan_is_stuck_the_start_waits_for_their_end_and_has_the_address_then() -> None:
+    with tagged(b"old") as old, bare(old) as first:
+        for pid in first.workers:
+            os.kill(pid, signal.SIGSTOP)
+        first.kill()
+        with bare(old, listen=at(first.address)) as second:
+            assert second.heard("serving")["orphans"] == []
+            all_gone(*first.workers)
+            with Wire(second.address) as wire:
+                assert wire.ask(GET).body == b"old"
+
+
+def test_nobody_can_sit_where_orphans_wait_before_them() -> None:
+    with tagged(b"old") as old, bare(old) as first, ExitStack() as squatters:
+        for pid in first.workers:
+            squatter = squatters.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            squatter.bind(heirloom.meeting_place(pid))  # all of it that the process id tells
+            squatter.listen()
+        first.kill()
+        with bare(old, listen=at(first.address)) as second:
+            assert sorted(second.heard("serving")["orphans"]) == first.workers
 
 
 def test_orphans_on_a_unix_socket_hand_it_over_and_its_file_stays(tmp_path: Path) -> None:
