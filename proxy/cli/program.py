@@ -19,10 +19,12 @@ from proxy.admin.server import open_admin
 from proxy.clock import monotonic
 from proxy.controlplane.commands import Commands
 from proxy.controlplane.descriptors import affordable_connections, raise_descriptor_limit
+from proxy.controlplane.errors import NotJournaled, StartError
 from proxy.controlplane.events import TURNOUT, Author
 from proxy.controlplane.handover import Estate, Handover, Household, UpgradeFailed
 from proxy.controlplane.inheritance import Inheritance
 from proxy.controlplane.journal import Journal
+from proxy.controlplane.journal_folder import last_holder
 from proxy.controlplane.listeners import Heirlooms, Listeners, addresses_of, open_listeners
 from proxy.controlplane.luggage import MOST_EVENTS, Luggage, pack, unpack
 from proxy.controlplane.orphans import Orphans, find_orphans
@@ -51,7 +53,8 @@ class Program:
         self._secret = settings.secret or b""
         self._journal: Journal | None = None
         self._asked_by = (TURNOUT, "")
-        self.orphans = Orphans() if inherited else find_orphans(addresses_of(settings.listen))
+        self.orphans = Orphans() if inherited else find_orphans(
+            addresses_of(settings.listen), supervisor=last_holder(settings.state_dir))
         listeners = open_listeners(
             settings.listen, settings.workers, inherited.data if inherited else Heirlooms(self.orphans.sockets))
         waiting = settings.snapshot(0, self._secret)
@@ -94,12 +97,20 @@ class Program:
         self.verb, self.reason = "upgrade", " · ".join(filter(None, (luggage.author, luggage.reason)))
 
     async def begin(self) -> None:
-        """Journal that this process begins. Raises NotJournaled, at a start: a successor serves in any case."""
-        await self.commands.begin(self._moves, self.verb, self.reason)
+        """Journal that this process begins, and what moved by that. Raises StartError when that cannot be kept.
+
+        A successor serves in any case: nobody else does. The next change writes what is missing.
+        """
+        try:
+            await self.commands.begin(self._moves, self.verb, self.reason)
+        except NotJournaled as error:
+            if self._inherited is None:
+                raise StartError(f"the state to begin with cannot be kept: {error.detail}") from error
+            log.error("took over, but that could not be journaled", because=error.detail)  # noqa: TRY400
 
     def compiled(self, settings: Settings, state: State) -> Snapshot:
         """The snapshot of a state: the file's, steered, with no more connections than this host allows."""
-        snapshot = settings.snapshot(state.revision, self._secret)
+        snapshot = settings.snapshot(state.revision, settings.secret or self._secret)
         limits = snapshot.policy.limits
         connections = affordable_connections(limits.connections, self._descriptors, self.settings.workers)
         policy = replace(snapshot.policy, limits=replace(limits, connections=connections))
@@ -140,7 +151,9 @@ class Program:
         """Hand over to a successor. Raises HandingOver and UpgradeFailed; the latter is journaled."""
         self._asked_by = (author, reason)
         try:
-            return await self.handover.upgrade()
+            # What is read here after the successor has read the file would be overruled by what it has read.
+            with self.commands.no_reload("an upgrade reads the file anew"):
+                return await self.handover.upgrade()
         except UpgradeFailed as error:
             log.error("upgrade failed, nothing has changed", because=str(error))  # noqa: TRY400  the reason says all
             self.commands.record("upgrade-failed", author, str(error))
@@ -157,9 +170,13 @@ class Program:
         journal, (author, reason) = self._journal, self._asked_by
         assert journal is not None
         await self.commands.pause("Turnout hands over to its successor")
-        state_dir = _real(self.settings.state_dir)
-        newest = journal.events(limit=MOST_EVENTS, newest_first=True) if state_dir is None else []
-        return pack(Luggage(self.commands.state, state_dir, self._secret, tuple(reversed(newest)), author.name, reason))
+        try:
+            state, state_dir = self.commands.state, _real(self.settings.state_dir)
+            newest = journal.events(limit=MOST_EVENTS, newest_first=True) if state_dir is None else []
+            return pack(Luggage(state, state_dir, self._secret, tuple(reversed(newest)), author.name, reason))
+        except BaseException:
+            self.commands.resume()
+            raise
 
     async def _thaw(self) -> None:
         assert self._journal is not None

@@ -12,7 +12,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -88,11 +88,10 @@ async def _run(program: Program, inherited: Inheritance | None, signals: _Signal
         program.open()
     elif not await _before(signals.first, program.succeed(), "take-over"):
         return exits.FAILED
-    async with (
-        program.commands as commands,
-        admin_server(program.control, program.settings.admin, program.admin) as admin,
-    ):
+    async with AsyncExitStack() as stack:
+        commands = await stack.enter_async_context(program.commands)
         await program.begin()
+        admin = await stack.enter_async_context(admin_server(program.control, program.settings.admin, program.admin))
         if inherited is not None or await _before(signals.first, supervisor.start(), "start"):
             announce(supervisor, admin)
             async with _attending(program, commands, signals):
@@ -118,6 +117,7 @@ async def _attending(program: Program, commands: Commands, signals: _Signals) ->
         task = loop.create_task(work, name=name)
         running.add(task)
         task.add_done_callback(running.discard)
+        task.add_done_callback(_report_failure)
 
     async def reload() -> None:
         systemd.reloading()
@@ -178,6 +178,12 @@ async def _before(event: asyncio.Event, work: Coroutine[Any, Any, Any], name: st
         return False
     working.result()
     return True
+
+
+def _report_failure(task: asyncio.Task[Any]) -> None:
+    """What attends to the program fails by a fault of ours only, which is to be seen."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("it ended", task=task.get_name(), exc_info=error)
 
 
 async def _either(*events: asyncio.Event) -> None:

@@ -7,7 +7,8 @@ journaled, applied on all workers, and only then answered. What is refused has m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -178,6 +179,15 @@ class Commands:
         """
         _must_be_valid(ask.problems())
         return await self._reloader.reload(ask)
+
+    @contextmanager
+    def no_reload(self, because: str) -> Iterator[None]:
+        """Refuse to reload (HandingOver) as long as the block lasts, for this reason."""
+        self._reloader.refusal = because
+        try:
+            yield
+        finally:
+            self._reloader.refusal = None
 
     def record(
         self, verb: str, author: Author, reason: str = "", route: str | None = None,

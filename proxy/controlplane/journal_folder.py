@@ -106,6 +106,15 @@ def _held(folder: Path, descriptor: int) -> StartError:
     )
 
 
+def last_holder(state_dir: str | None) -> int:
+    """The process id of the supervisor that held the folder last, or holds it; 0 when that is not known."""
+    try:
+        line = b"" if state_dir is None else (Path(state_dir) / _LOCK).read_bytes()
+    except OSError:
+        return 0
+    return int(line) if _PID.fullmatch(line) else 0
+
+
 class Mark:
     """How far the journal is known to have been: the last revision and event id that were acknowledged."""
 

@@ -136,9 +136,10 @@ class Orphans:
                 orphan.line.close()
 
 
-def find_orphans(addresses: Iterable[str], within_s: float = ANSWER_S) -> Orphans:
+def find_orphans(addresses: Iterable[str], within_s: float = ANSWER_S, *, supervisor: int = 0) -> Orphans:
     """Return the workers that serve these addresses without a supervisor, with copies of their sockets.
 
+    Those of the `supervisor` with this process id are ours wherever they serve: the addresses may have been changed.
     Takes milliseconds, or `within_s` seconds when one of them does not answer; that one is ended. It blocks: there is
     nothing else to do before the sockets are there.
     """
@@ -148,7 +149,7 @@ def find_orphans(addresses: Iterable[str], within_s: float = ANSWER_S) -> Orphan
     deadline = monotonic() + within_s
     found: dict[int, Orphan] = {}
     sockets: list[Bound] = []
-    while silent := [lost for lost in _lost_workers(wanted) if lost.pid not in found]:
+    while silent := [lost for lost in _lost_workers(wanted, supervisor) if lost.pid not in found]:
         if monotonic() > deadline:
             _end_stuck(silent)
             break
@@ -161,19 +162,23 @@ def find_orphans(addresses: Iterable[str], within_s: float = ANSWER_S) -> Orphan
     return Orphans(tuple(found.values()), sockets)
 
 
-def _lost_workers(wanted: frozenset[bytes]) -> list[Lost]:
+def _lost_workers(wanted: frozenset[bytes], supervisor: int) -> list[Lost]:
     """Look through /proc; a process that ends meanwhile, or is somebody else's, is none of ours."""
-    lost = [Lost(int(folder.name), _is_here(folder)) for folder in _PROC.glob("[0-9]*") if _is_lost(folder, wanted)]
+    lost = [Lost(int(folder.name), _is_here(folder)) for folder in _PROC.glob("[0-9]*")
+            if _is_lost(folder, wanted, supervisor)]
     return [each for each in lost if each.here is not False]
 
 
-def _is_lost(folder: Path, wanted: frozenset[bytes] | None = None) -> bool:
-    """Whether this process is a worker (of one of the `wanted` addresses) of ours without its supervisor."""
+def _is_lost(folder: Path, wanted: frozenset[bytes] | None = None, supervisor: int = 0) -> bool:
+    """Whether this process is a worker (of one of the `wanted` addresses, or of `supervisor`) of ours without one."""
     try:
         words = (folder / "cmdline").read_bytes().split(b"\0")
-        if _MODULE not in words or (wanted is not None and not wanted & set(_addresses_in(words))):
+        if _MODULE not in words:
             return False
-        return folder.stat().st_uid == os.geteuid() and _parent_of(folder) != _supervisor_in(words)
+        started_by = _supervisor_in(words)
+        if wanted is not None and started_by != supervisor and not wanted & set(_addresses_in(words)):
+            return False
+        return folder.stat().st_uid == os.geteuid() and _parent_of(folder) != started_by
     except (OSError, ValueError):
         return False
 

@@ -16,7 +16,7 @@ from stat import S_ISREG
 import structlog
 
 from proxy.controlplane.ask import REASON_LENGTH, Ask, Outcome
-from proxy.controlplane.errors import CommandError, InvalidChange, NothingToReload, Outdated
+from proxy.controlplane.errors import CommandError, HandingOver, InvalidChange, NothingToReload, Outdated
 from proxy.controlplane.events import Author, Event
 from proxy.controlplane.transactions import Plan, Transactions
 from proxy.core.changes import Step
@@ -43,6 +43,8 @@ class Reloader:
         self._record = record
         self._started_with = transactions.settings
         self._reading = asyncio.Lock()
+        self.refusal: str | None = None
+        """Why the file is not to be read again now."""
         self.ok = True
         self.at = transactions.wall()
 
@@ -56,6 +58,8 @@ class Reloader:
         if file is None:
             raise NothingToReload("Turnout was started without a file: restart it with `turnout run -c FILE`")
         async with self._reading:       # of two at the same time, the one that read later also takes hold later
+            if self.refusal is not None:
+                raise HandingOver(f"nothing was reloaded: {self.refusal}; ask again when it is through")
             try:
                 found = await asyncio.to_thread(_load, file)
                 outcome = await self._transactions.run(lambda: self._plan(found, ask), ask)

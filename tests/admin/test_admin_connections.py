@@ -199,7 +199,8 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind() -> None:
 
 @pytest.mark.parametrize("request_head", [
     b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET /livez HTTP/1.1\r\nHost: a\r\nExpect: a miracle\r\n\r\n",
     b"GET /nothing HTTP/1.1\r\nHost: a\r\nExpect: a miracle\r\n\r\n",
 ])
