@@ -36,11 +36,15 @@ class Outlet(Protocol):
 
 
 class Descriptor:
-    """A descriptor that stays the caller's, for example standard output, which several processes may share."""
+    """A descriptor that stays the caller's, for example standard output, which several processes may share.
+
+    What is written goes through a duplicate: a write that is stuck outlives whoever gave up waiting for it, and by then
+    the number of the caller's own descriptor may belong to something else.
+    """
 
     def __init__(self, fd: int) -> None:
         self.chunk = select.PIPE_BUF
-        self._fd = fd
+        self._fd = os.dup(fd)
 
     def ready(self) -> None:
         """See `Outlet`."""
@@ -52,6 +56,7 @@ class Descriptor:
 
     def close(self) -> None:
         """See `Outlet`."""
+        os.close(self._fd)
 
 
 class LogFile:

@@ -22,7 +22,7 @@ _AT_ONCE = 256 * 1024
 
 
 class Sink:
-    """Lines for `target`: a descriptor, which stays the caller's and must stay open until `close`, or a file's path.
+    """Lines for `target`: a descriptor, which stays the caller's (a duplicate of it is used), or a file's path.
 
     `dropped`: how many lines were lost so far. `failed`: the last attempt to write or to open did not succeed.
     """
@@ -36,6 +36,7 @@ class Sink:
         self._ready = False
         self._torn = False                 # the last line written is not whole
         self._closing = False
+        self._given_up = False             # `close` has counted what was left as dropped
         self._changed = threading.Condition()
         self.dropped = 0
         self.failed = False
@@ -75,6 +76,7 @@ class Sink:
         self.retire()
         self._thread.join(max(0.0, deadline - monotonic()))
         with self._changed:
+            self._given_up = True
             self.dropped += sum(lines for _, lines in self._waiting) + self._in_hand
             self._waiting.clear()
             self._in_hand = 0
@@ -85,6 +87,8 @@ class Sink:
             if not text:
                 self._prepare()            # tried again even without lines: somebody watches `failed`
             for piece in self._pieces(text):
+                if self._given_up:
+                    break
                 self._write_piece(piece)
         self._outlet.close()
 

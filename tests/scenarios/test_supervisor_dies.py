@@ -19,21 +19,13 @@ from tests.support.deadline import wait_until
 from tests.support.load import Load
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
 from tests.support.processes import all_gone, is_gone
-from tests.support.wire import Wire
+from tests.support.wire import Wire, refuses
 
 GET = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n\r\n"
 
 
 def waits_for_an_heir(pid: int) -> bool:
     return re.search(rf"@turnout-orphan/.*/{pid}$", Path("/proc/net/unix").read_text(), re.MULTILINE) is not None
-
-
-def refuses(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, timeout=5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def tagged(name: bytes) -> StrictOrigin:

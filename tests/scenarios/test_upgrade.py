@@ -23,7 +23,7 @@ from tests.support.load import Load
 from tests.support.origins import StrictOrigin, ok
 from tests.support.processes import all_gone
 from tests.support.turnout import Turnout, running
-from tests.support.wire import Wire
+from tests.support.wire import Wire, refuses
 
 GET = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n\r\n"
 ROUTE = {"name": "shop", "split": {"old": 1, "new": 0}}
@@ -145,14 +145,6 @@ def test_what_a_reload_cannot_change_takes_effect_with_an_upgrade(tmp_path: Path
         wait_until(lambda: refuses((host, before)), "nobody listens on the address that is not wanted any more")
         with Wire((host, port)) as wire:
             assert wire.ask(GET).body == b"new"
-
-
-def refuses(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, timeout=5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def test_of_two_upgrades_at_once_one_is_refused(tmp_path: Path) -> None:

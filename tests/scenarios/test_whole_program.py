@@ -26,7 +26,7 @@ from tests.support.load import Load
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
 from tests.support.processes import all_gone
 from tests.support.turnout import COMMAND, Turnout, between, running
-from tests.support.wire import Wire
+from tests.support.wire import Wire, refuses
 
 GET = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n\r\n"
 ENOUGH_SIGMA = 6.0
@@ -287,14 +287,6 @@ def test_without_their_supervisor_workers_finish_what_is_in_flight_and_leave(tmp
         for wire in wires:
             assert wire.rest() == b"done"
         all_gone(*pids)
-
-
-def refuses(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, timeout=5).close()
-    except ConnectionRefusedError:
-        return True
-    return False
 
 
 def test_after_its_supervisor_was_killed_a_new_one_takes_the_port_and_the_clients(tmp_path: Path) -> None:

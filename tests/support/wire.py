@@ -115,3 +115,12 @@ class Wire:
 
     def close(self) -> None:
         self.sock.close()
+
+
+def refuses(address: tuple[str, int]) -> bool:
+    """Whether nobody accepts connections at this address."""
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False

@@ -59,6 +59,31 @@ def test_a_reader_that_is_stuck_costs_lines_and_never_time(pipe: tuple[int, int]
     sink.close(0.05)
     assert sink.dropped > 10_000 - accepted
     os.close(read_end)  # lets go of the writing thread
+    wait_until(lambda: sink.ended, "the thread leaves")
+
+
+def test_what_was_stuck_when_its_sink_was_closed_never_gets_into_a_descriptor_of_the_same_number(
+    pipe: tuple[int, int]
+) -> None:
+    read_end, write_end = pipe
+    os.set_blocking(write_end, False)
+    while fill(write_end):
+        pass
+    os.set_blocking(write_end, True)
+    sink = Sink(write_end, "test")
+    for _ in range(1000):
+        sink.write(b"y" * 99 + b"\n")
+    sink.close(0.0)
+    inherited, other = os.pipe()
+    os.dup2(other, write_end)  # what the next open() may well do with the number of a closed descriptor
+    os.close(other)
+    drain = threading.Thread(target=lambda: b"".join(iter(lambda: os.read(read_end, 65536), b"")))
+    drain.start()
+    wait_until(lambda: sink.ended, "the thread leaves")
+    drain.join(10.0)
+    os.close(write_end)
+    assert os.read(inherited, 1) == b""
+    os.close(inherited)
 
 
 def test_lines_of_two_processes_on_one_pipe_do_not_interleave(pipe: tuple[int, int]) -> None:
