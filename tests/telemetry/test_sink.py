@@ -70,9 +70,10 @@ def test_what_was_stuck_when_its_sink_was_closed_never_gets_into_a_descriptor_of
     while fill(write_end):
         pass
     os.set_blocking(write_end, True)
-    sink = Sink(write_end, "test")
-    for _ in range(1000):
-        sink.write(b"y" * 99 + b"\n")
+    several_writes = b"".join([b"y" * 99 + b"\n"] * 100)
+    sink = Sink(write_end, "test", capacity=len(several_writes))
+    assert sink.write_many(several_writes, 100)
+    wait_until(lambda: sink.write_many(several_writes, 100), "the thread has the first ones in hand")
     sink.close(0.0)
     inherited, other = os.pipe()
     os.dup2(other, write_end)  # what the next open() may well do with the number of a closed descriptor
