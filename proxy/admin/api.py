@@ -29,7 +29,7 @@ from proxy.admin.sse import Streams
 from proxy.admin.tally import Tally
 from proxy.controlplane.errors import CommandError
 from proxy.controlplane.events import Author
-from proxy.controlplane.journal import JournalError
+from proxy.controlplane.journal.journal import JournalError
 from proxy.errors import ConfigError
 from proxy.settings.units import quote
 

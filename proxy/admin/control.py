@@ -16,8 +16,8 @@ from proxy.controlplane.events import Author
 from proxy.controlplane.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from proxy.controlplane.commands import Commands
-    from proxy.controlplane.journal import Journal
+    from proxy.controlplane.commands.commands import Commands
+    from proxy.controlplane.journal.journal import Journal
     from proxy.telemetry.exposition import Exposition
 
 Upgrade = Callable[[Author, str], Awaitable[int]]

@@ -8,7 +8,7 @@ from proxy import __version__
 from proxy.admin.control import Control
 from proxy.admin.failures import Failures
 from proxy.admin.tally import Tally
-from proxy.controlplane.slot import Slot
+from proxy.controlplane.workers.slot import Slot
 from proxy.core.snapshot import Snapshot
 from proxy.core.split import shares
 from proxy.telemetry.exposition import Facts, Share, WorkerFacts

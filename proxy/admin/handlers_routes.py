@@ -18,7 +18,7 @@ from proxy.admin.control import Control
 from proxy.admin.operations import DRY_RUN, Call, Operation
 from proxy.admin.problems import Refused
 from proxy.admin.route_views import changed_view, route_view, routes_view
-from proxy.controlplane.ask import Outcome
+from proxy.controlplane.commands.ask import Outcome
 from proxy.controlplane.errors import Outdated
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State

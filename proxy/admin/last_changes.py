@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from proxy.controlplane.events import Event
-from proxy.controlplane.journal import Journal, JournalError
+from proxy.controlplane.journal.journal import Journal, JournalError
 
 _AT_ONCE = 500
 

@@ -17,7 +17,7 @@ from proxy.admin.access import Role
 from proxy.admin.bodies import MAX_BODY, Body, read
 from proxy.admin.conditions import seen_revisions
 from proxy.admin.problems import Refused
-from proxy.controlplane.ask import Ask
+from proxy.controlplane.commands.ask import Ask
 from proxy.controlplane.events import Author
 from proxy.settings.grammar import suggest
 from proxy.settings.units import quote

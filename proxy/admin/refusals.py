@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.admin.problems import Fault, Refused
 from proxy.controlplane import errors
 from proxy.controlplane.errors import CommandError
-from proxy.controlplane.journal import JournalError
+from proxy.controlplane.journal.journal import JournalError
 from proxy.errors import ConfigError
 
 _STATUSES: dict[type[CommandError], int] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy.admin import shapes
-from proxy.controlplane.ask import Outcome
+from proxy.controlplane.commands.ask import Outcome
 from proxy.controlplane.events import Event
 from proxy.core.route import Route, Shadow
 from proxy.core.split import shares

@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.admin.api import Api
 from proxy.admin.control import Control
 from proxy.admin.doors import Doors
-from proxy.controlplane.listeners import Heirlooms, Listeners, open_listeners
+from proxy.controlplane.workers.listeners import Heirlooms, Listeners, open_listeners
 from proxy.core.listen import Listen
 from proxy.settings import AdminSettings
 

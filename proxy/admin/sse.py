@@ -19,7 +19,7 @@ from proxy.admin.problems import Refused
 from proxy.admin.route_views import event_view
 from proxy.controlplane.events import Event
 from proxy.controlplane.feed import Subscription
-from proxy.controlplane.journal import JournalError
+from proxy.controlplane.journal.journal import JournalError
 
 MAX_STREAMS = 64
 _PAGE = 200

@@ -10,8 +10,8 @@ from proxy.admin import shapes
 from proxy.admin.control import Control
 from proxy.admin.route_views import event_view, route_view
 from proxy.controlplane.events import Event
-from proxy.controlplane.slot import Slot
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.workers.slot import Slot
 from proxy.telemetry import counters as metric
 from proxy.telemetry.fold import Fold
 

@@ -17,19 +17,19 @@ import structlog
 from proxy.admin.control import Control
 from proxy.admin.server import open_admin
 from proxy.clock import monotonic
-from proxy.controlplane.commands import Commands
-from proxy.controlplane.descriptors import affordable_connections, raise_descriptor_limit
+from proxy.controlplane.commands.commands import Commands
 from proxy.controlplane.errors import NotJournaled, StartError
 from proxy.controlplane.events import TURNOUT, Author
-from proxy.controlplane.handover import Estate, Handover, Household, UpgradeFailed
-from proxy.controlplane.inheritance import Inheritance
-from proxy.controlplane.journal import Journal
-from proxy.controlplane.journal_folder import last_holder
-from proxy.controlplane.listeners import Heirlooms, Listeners, addresses_of, open_listeners
-from proxy.controlplane.luggage import MOST_EVENTS, Luggage, pack, unpack
-from proxy.controlplane.orphans import Orphans, find_orphans
-from proxy.controlplane.secret import load_secret
+from proxy.controlplane.journal.folder import last_holder
+from proxy.controlplane.journal.journal import Journal
+from proxy.controlplane.journal.secret import load_secret
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.upgrade.handover import Estate, Handover, Household, UpgradeFailed
+from proxy.controlplane.upgrade.inheritance import Inheritance
+from proxy.controlplane.upgrade.luggage import MOST_EVENTS, Luggage, pack, unpack
+from proxy.controlplane.upgrade.orphans import Orphans, find_orphans
+from proxy.controlplane.workers.descriptors import affordable_connections, raise_descriptor_limit
+from proxy.controlplane.workers.listeners import Heirlooms, Listeners, addresses_of, open_listeners
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State

@@ -23,14 +23,14 @@ from proxy.cli import exits
 from proxy.cli.announce import announce, in_a_line
 from proxy.cli.program import Program
 from proxy.cli.terminal import Terminal
-from proxy.controlplane.ask import Ask
-from proxy.controlplane.commands import Commands
+from proxy.controlplane.commands.ask import Ask
+from proxy.controlplane.commands.commands import Commands
+from proxy.controlplane.commands.reload import FileWatch
 from proxy.controlplane.errors import CommandError, StartError
 from proxy.controlplane.events import Author
-from proxy.controlplane.inheritance import Inheritance, inheritance
-from proxy.controlplane.process import WORKER_COMMAND
-from proxy.controlplane.reload import FileWatch
 from proxy.controlplane.systemd import Systemd
+from proxy.controlplane.upgrade.inheritance import Inheritance, inheritance
+from proxy.controlplane.workers.process import WORKER_COMMAND
 from proxy.errors import ConfigError, TurnoutError
 from proxy.settings import Settings
 from proxy.telemetry import logs

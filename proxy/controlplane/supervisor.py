@@ -17,11 +17,11 @@ import structlog
 
 from proxy.clock import Clock, monotonic
 from proxy.controlplane.errors import StartError
-from proxy.controlplane.lifecycle import State
-from proxy.controlplane.listeners import Listeners
-from proxy.controlplane.process import WORKER_COMMAND
-from proxy.controlplane.slot import Crew, Slot
-from proxy.controlplane.succession import Predecessor, Succession
+from proxy.controlplane.upgrade.succession import Predecessor, Succession
+from proxy.controlplane.workers.lifecycle import State
+from proxy.controlplane.workers.listeners import Listeners
+from proxy.controlplane.workers.process import WORKER_COMMAND
+from proxy.controlplane.workers.slot import Crew, Slot
 from proxy.core.snapshot import Snapshot
 from proxy.core.withdrawal import without
 from proxy.ipc.channel import framed

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from proxy.controlplane.errors import StartError
-from proxy.controlplane.lifecycle import State
-from proxy.controlplane.listeners import open_listeners
 from proxy.controlplane.supervisor import Patience, Supervisor
+from proxy.controlplane.workers.lifecycle import State
+from proxy.controlplane.workers.listeners import open_listeners
 from proxy.core.listen import Listen
 from tests.support.deadline import until
 from tests.support.scripted_worker import command

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from proxy.controlplane.errors import StartError
-from proxy.controlplane.journal import Journal, JournalError, StateError
-from proxy.controlplane.journal_schema import migrate, schema
+from proxy.controlplane.journal.journal import Journal, JournalError, StateError
+from proxy.controlplane.journal.schema import migrate, schema
 from proxy.core.state import State
 from tests.support.deadline import WITHIN_S
 from tests.support.journal_programs import KEEP, ROUTES, many_migrations

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.controlplane.handover import ENVIRONMENT
-from proxy.controlplane.luggage import Luggage, pack
+from proxy.controlplane.upgrade.handover import ENVIRONMENT
+from proxy.controlplane.upgrade.luggage import Luggage, pack
 from proxy.core.state import State
 from proxy.ipc.frames import Frames, frame
 from tests.support.bare import ROOT, bare

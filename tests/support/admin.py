@@ -17,10 +17,10 @@ import aiohttp
 from proxy.admin.control import Control, Patience, Upgrade
 from proxy.admin.server import admin_server
 from proxy.clock import monotonic
-from proxy.controlplane.commands import Commands
-from proxy.controlplane.journal import Journal
-from proxy.controlplane.listeners import open_listeners
+from proxy.controlplane.commands.commands import Commands
+from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.workers.listeners import open_listeners
 from proxy.core.listen import Listen
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot

@@ -26,12 +26,12 @@ import uvloop
 
 from proxy.clock import monotonic
 from proxy.controlplane.errors import HandingOver
-from proxy.controlplane.handover import Estate, Handover, Household, UpgradeFailed
-from proxy.controlplane.inheritance import Inheritance, inheritance
-from proxy.controlplane.listeners import Heirlooms, addresses_of, open_listeners
-from proxy.controlplane.orphans import Orphans, find_orphans
-from proxy.controlplane.process import WORKER_COMMAND
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.upgrade.handover import Estate, Handover, Household, UpgradeFailed
+from proxy.controlplane.upgrade.inheritance import Inheritance, inheritance
+from proxy.controlplane.upgrade.orphans import Orphans, find_orphans
+from proxy.controlplane.workers.listeners import Heirlooms, addresses_of, open_listeners
+from proxy.controlplane.workers.process import WORKER_COMMAND
 from proxy.core.listen import Listen
 from proxy.core.route import Route
 from proxy.core.snapshot import Snapshot

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from proxy.clock import monotonic
-from proxy.controlplane.ask import Ask
-from proxy.controlplane.commands import Commands
+from proxy.controlplane.commands.ask import Ask
+from proxy.controlplane.commands.commands import Commands
 from proxy.controlplane.events import Author, Event
-from proxy.controlplane.journal import Journal
-from proxy.controlplane.listeners import open_listeners
+from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Patience, Supervisor
+from proxy.controlplane.workers.listeners import open_listeners
 from proxy.core.listen import Listen
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot

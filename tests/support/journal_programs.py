@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from proxy.controlplane.journal import Journal, JournalError
-from proxy.controlplane.journal_errors import StateError
-from proxy.controlplane.journal_schema import MIGRATIONS, migrate
+from proxy.controlplane.journal.errors import StateError
+from proxy.controlplane.journal.journal import Journal, JournalError
+from proxy.controlplane.journal.schema import MIGRATIONS, migrate
 from tests.support.journal_story import event, first_state, with_split
 
 ROUTES = 5

@@ -26,12 +26,12 @@ from proxy.cli.demo.tally import Tally
 from proxy.cli.demo.terminal import Terminal
 from proxy.cli.demo.users import Traffic, happens, traffic
 from proxy.clock import monotonic
-from proxy.controlplane.ask import Ask
-from proxy.controlplane.commands import Commands
+from proxy.controlplane.commands.ask import Ask
+from proxy.controlplane.commands.commands import Commands
 from proxy.controlplane.events import Author
-from proxy.controlplane.journal import Journal
-from proxy.controlplane.listeners import open_listeners
+from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Change, Supervisor
+from proxy.controlplane.workers.listeners import open_listeners
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State

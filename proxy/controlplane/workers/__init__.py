@@ -1,0 +1,1 @@
+"""Worker processes: their sockets, their lives, their successors."""
