@@ -84,15 +84,43 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """Copies of a route's requests for another version (carried here; sent from a later release on).
+    """Which of a route's requests are copied, and to which version: what an operator steers at run time.
 
-    `compare`: how answers are compared, as canonical JSON text: frozen and hashable until comparison gives it a shape.
+    `percent`: 0 to 100, in steps of 0.01. `methods`: in capitals; only safe ones unless the operator says otherwise.
     """
 
     to: str
     percent: float
     methods: tuple[str, ...] = ("GET", "HEAD")
-    compare: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """How a route's copies are made and what becomes of their answers: the file's alone.
+
+    `by`: whether chance picks single requests, or the sticky key whole clients. `path` (a prefix of whole segments) and
+    `header`: which requests are copied at all. `host`: the copies' Host; None keeps the client's. `drop_headers`: fields
+    (lower case) that a copy loses; `set_headers`: fields that it gets, in place of the client's. `max_body`: bytes of a
+    request body; a request with more is not copied. `timeout_s`: from the copy's first byte to the last of its answer.
+    `in_flight`: copies at once, and `memory`: bytes held for them; both are shared evenly by the workers. `control`:
+    whether the version that answered gets a second copy, so that its noise can be told from differences. `compare`:
+    how answers are compared, as the text of `core.compare` rules; None: not at all. `alert_below`: the match rate
+    (0 to 1) whose crossing is an event; None: never.
+    """
+
+    by: Literal["request", "key"] = "request"
+    path: str | None = None
+    header: HeaderMatch | None = None
+    host: str | None = None
+    drop_headers: tuple[str, ...] = ()
+    set_headers: tuple[tuple[str, str], ...] = ()
+    max_body: int = 64 * 1024
+    timeout_s: float = 10.0
+    in_flight: int = 1_000
+    memory: int = 64 * 1024 * 1024
+    control: bool = False
+    compare: str | None = "{}"
+    alert_below: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,5 +139,6 @@ class Route:
     sticky: Sticky | None = None
     override: Override | None = None
     shadow: Shadow | None = None
+    copying: Copying = Copying()
     salt: str = ""
     generation: int = 0

@@ -58,10 +58,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything a worker decides by. `secret` signs session cookies; the same in every worker and after a restart."""
+    """Everything a worker decides by. `secret` signs session cookies; the same in every worker and after a restart.
+
+    `comparer`: the abstract Unix socket where answers are compared, without its leading NUL; empty: nowhere.
+    """
 
     revision: int
     versions: tuple[Version, ...]
     routes: tuple[Route, ...]
     policy: Policy = Policy()
     secret: bytes = b""
+    comparer: str = ""

@@ -1,0 +1,65 @@
+"""What a worker tells the comparer: answers to the same request, side by side; and what the comparer asks of it.
+
+Worker and comparer speak over a stream of frames, a length of four bytes (big-endian) and msgpack of the union. Both are of
+the same release. Invariant: values of fields that are known to be sensitive are replaced by keyed digests before they
+are put into a message, so they never leave the worker.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+FRAME_LIMIT = 8 * 1024 * 1024
+"""Bytes of a frame. Bodies are captured under caps that leave three of them far below."""
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One answer. `head`: status line and fields as they came, redacted. `body`: without transfer coding, redacted.
+
+    `whole`: False where the body was longer than the cap of what is captured. `took_s`: from the request's last
+    byte on its way to the server until the answer's last.
+    """
+
+    status: int
+    head: bytes
+    body: bytes
+    whole: bool
+    took_s: float
+
+
+class Pair(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="pair"):
+    """One request and its answers. `version` answered the client, `to` the copy, `version` again the `control`.
+
+    `at`: seconds since the epoch. `target` is redacted like a body. `head` and `body` are the request's, empty unless
+    the comparer asked for requests of this route.
+    """
+
+    route: str
+    version: str
+    to: str
+    method: bytes
+    target: bytes
+    id: bytes
+    at: float
+    primary: Answered
+    shadow: Answered
+    control: Answered | None = None
+    head: bytes = b""
+    body: bytes = b""
+
+
+class Skipped(msgspec.Struct, frozen=True, array_like=True, tag="skipped"):
+    """So many requests of a route were copied, and no pair came of it, for this reason."""
+
+    route: str
+    reason: str
+    count: int
+
+
+class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
+    """Comparer → worker: from now on put the requests of these routes, and only these, into their pairs."""
+
+    requests_of: tuple[str, ...] = ()
+
+
+FromWorker = Pair | Skipped
