@@ -26,19 +26,20 @@ class _TooDeep(Exception):  # noqa: N818 it never leaves this module
 
 
 def pairs_of_set(
-    one: list[Any], other: list[Any], element: Place, tolerance: float, same: Callable[[Any, Any], bool]
+    one: list[Any], other: list[Any], element: Place, same: Callable[[Any, Any], bool] | None
 ) -> tuple[_Pairs, list[Any], list[Any]]:
     """Two arrays as multisets: pairs left to be compared, elements only in `one`, elements only in `other`.
 
     Equal elements are gone. Of the rest, containers are paired with the most similar one, so that one changed member
-    is reported as that; scalars are not paired, since a set has no third element that became another.
+    is reported as that; scalars are not paired, since a set has no third element that became another. `same`: whether
+    two elements are as good as equal.
     """
     try:
         left, right = _without_equal(one, other, element)
     except _TooDeep:
         shared = min(len(one), len(other))
         return list(zip(one, other, strict=False)), one[shared:], other[shared:]
-    if tolerance and len(left) <= _MOST_MATCHED and len(right) <= _MOST_MATCHED:
+    if same is not None and len(left) <= _MOST_MATCHED and len(right) <= _MOST_MATCHED:
         left, right = _without_same(left, right, same)
     pairs: list[tuple[Any, Any]] = []
     lost = []

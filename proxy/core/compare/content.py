@@ -125,4 +125,6 @@ def _inflated(data: bytes, window: int, most: int) -> bytes | None:
         data = inflater.unused_data
         if not data.strip(b"\0") or window != 31:
             break
+    else:
+        return None                 # nobody sends so many members
     return b"".join(parts)

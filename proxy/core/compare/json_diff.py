@@ -21,8 +21,10 @@ MOST_DIFFERENCES = 100
 """Per pair: beyond, an answer is simply another one, and the rest is cut off with `more`."""
 _MOST_LOOKS = 20_000
 """Differing places looked at per pair, also those that were reported before: it bounds the work on hostile arrays."""
-_DEEPEST_REORDERED = 24
-"""Levels on which a change of order is looked for; each may look at all that lies below it once more."""
+_DEEPEST_SET = 24
+"""Levels on which order is looked at: each may look at all that lies below once more. Deeper, arrays are just arrays."""
+_DEEPEST_TOLERANT_SET = 6
+"""Levels on which elements of sets are paired within the tolerance: each may look at all below some dozens of times."""
 
 _ABSENT = object()
 _NUMBERS = frozenset({int, float, Decimal})
@@ -36,9 +38,9 @@ _Pair = tuple[Any, Any, Optional["_Pair"], str | None]
 class JsonDiff:
     """One comparison under way: `differences` so far, `more` where there were too many to list."""
 
-    __slots__ = ("_looks", "_paths", "_reordered", "_root", "_seen", "_tolerance", "_waiting", "differences", "more")
+    __slots__ = ("_looks", "_most", "_paths", "_reordered", "_root", "_seen", "_tolerance", "_waiting", "differences", "more")
 
-    def __init__(self, paths: Paths, tolerance: float, root: Place | None = None) -> None:
+    def __init__(self, paths: Paths, tolerance: float, root: Place | None = None, most: int = MOST_DIFFERENCES) -> None:
         self._paths = paths
         self._root = root or paths.root()
         self._tolerance = tolerance
@@ -46,6 +48,7 @@ class JsonDiff:
         self._reordered: dict[int, bool] = {}
         self._waiting: list[_Pair] = []
         self._looks = 0
+        self._most = most
         self.differences: list[Difference] = []
         self.more = False
 
@@ -89,11 +92,9 @@ class JsonDiff:
 
     def _elements(self, pair: _Pair) -> None:
         one, other = pair[0], pair[1]
-        if self._paths.has_sets and (place := self._place(pair)).unordered:
-            element = place.element()
-            if not element.ignored:
-                pairs, lost, new = pairs_of_set(one, other, element, self._tolerance, self._same(element))
-                self._uneven(pair, pairs, lost, new)
+        if self._paths.has_sets and (place := self._place(pair)).unordered and place.depth <= _DEEPEST_SET:
+            if not place.element().ignored:
+                self._uneven(pair, *pairs_of_set(one, other, place.element(), self._same(place)))
         elif len(one) != len(other):
             self._uneven(pair, *_aligned(one, other))
         else:
@@ -157,7 +158,7 @@ class JsonDiff:
     def _list(self, place: Place, kind: Kind, one: Any, other: Any) -> None:
         if (place.path, kind) in self._seen:
             return
-        if len(self.differences) >= MOST_DIFFERENCES:
+        if len(self.differences) >= self._most:
             self.more = True
             return
         self._seen.add((place.path, kind))
@@ -167,7 +168,7 @@ class JsonDiff:
         """Whether a difference is nothing but a change of order of an array around it, which is reported instead."""
         while pair is not None:
             one, other, parent, _ = pair
-            if type(one) is list and len(one) == len(other):
+            if type(one) is list and type(other) is list and len(one) == len(other):
                 known = self._reordered.get(id(one))
                 if known is None:
                     known = self._reordered[id(one)] = self._is_reordered(pair)
@@ -178,15 +179,21 @@ class JsonDiff:
 
     def _is_reordered(self, pair: _Pair) -> bool:
         place = self._place(pair)
-        if place.depth > _DEEPEST_REORDERED or place.unordered or not is_reordered(pair[0], pair[1], place.element()):
+        if place.depth > _DEEPEST_SET or place.unordered or not is_reordered(pair[0], pair[1], place.element()):
             return False
         self._list(place, Kind.ORDER, pair[0], pair[1])
         return True
 
-    def _same(self, place: Place) -> Callable[[Any, Any], bool]:
-        """Whether two elements are equal under the rules: for sets whose numbers may differ a little."""
+    def _same(self, place: Place) -> Callable[[Any, Any], bool] | None:
+        """Whether two elements of a set are equal within the tolerance; None where only equal ones belong together.
+
+        Sets inside of such elements are not paired that way again: each level would double the work.
+        """
+        if self._tolerance == 0 or self._most == 1 or place.depth > _DEEPEST_TOLERANT_SET:
+            return None
+
         def same(one: Any, other: Any) -> bool:
-            inner = JsonDiff(self._paths, self._tolerance, place)
+            inner = JsonDiff(self._paths, self._tolerance, place.element(), most=1)
             inner.run(one, other)
             return not inner.differences
         return same
@@ -203,7 +210,7 @@ def same_number(one: Any, other: Any, tolerance: float) -> bool:
     """Whether two numbers are equal, or within the tolerance; those beyond floats only when they are equal."""
     if one == other:
         return True
-    if tolerance == 0:
+    if tolerance == 0 or Decimal in (type(one), type(other)):
         return False
     try:
         return isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)

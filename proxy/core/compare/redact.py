@@ -7,7 +7,8 @@ they can be compared, but nobody can go back from the mark to the value without 
 One regular expression lists the member names of a body, and where all of them are known to be harmless that was all.
 In others a name is found by its end, a quote and a colon: in valid JSON a quote behind a word and before a colon can
 only close a member's name, so no tokenizer has to run from the start. Invariants: a sensitive name's value (text,
-number, or all of an object or array) does not leave; valid JSON stays valid. Where that cannot be had (a body cut in the middle, JSON inside a string), more is removed.
+number, or all of an object or array) does not leave; valid JSON stays valid. Where that cannot be had (a body cut in
+the middle, JSON inside a string), more is removed.
 
 What is not recognised: a value whose name stands beside it (`{"name": "password", "value": …}`), and formats other than
 JSON and forms. Compressed bodies must be decoded first (`content.decoded`).
@@ -21,8 +22,9 @@ from functools import lru_cache
 from hashlib import blake2b
 
 _ANYWHERE = (r"pass[_\-. ]?(?:word|wd|phrase|code)|secret|credential|"
-             r"(?:api|access|private|signing|encryption)[_\-. ]?key|authori[sz]ation|(?:credit|debit)[_\-. ]?card|card[_\-. ]?(?:number|no|num)|account[_\-. ]?number|"
-             r"security[_\-. ]?code|set[_\-. ]?cookie|session[_\-. ]?(?:id|key|token)")
+             r"(?:api|access|private|signing|encryption)[_\-. ]?key|authori[sz]ation|(?:credit|debit)[_\-. ]?card|"
+             r"card[_\-. ]?(?:number|no|num)|account[_\-. ]?number|security[_\-. ]?code|set[_\-. ]?cookie|"
+             r"session[_\-. ]?(?:id|key|token)")
 """Names that hold one of these are sensitive, whatever else they say: `old_password_2`, `clientSecret`."""
 _AT_END = r"passwd|pwd|token|session|cookie|bearer|jwt|auth"
 """Names that end with one of these: `csrfToken`, not `token_count`."""
@@ -90,8 +92,10 @@ def redacted_headers(fields: Fields, salt: bytes) -> Fields:
 
 
 def redacted_parameters(text: bytes, salt: bytes) -> bytes:
-    """`name=value` pairs of a form or query without sensitive values (`name=redacted-1a2b3c4d`, which is valid in both);
-    names may be percent-encoded."""
+    """`name=value` pairs of a form or query, sensitive ones as `name=redacted-1a2b3c4d`, which is valid in both.
+
+    Names may be percent-encoded.
+    """
     def replace(found: re.Match[bytes]) -> bytes:
         return found[1] + (mark(found[2], salt)[1:-1].replace(b" ", b"-") if found[2] else b"")
 

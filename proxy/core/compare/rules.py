@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from difflib import get_close_matches
-from math import isfinite
 from typing import Any
 
 from proxy.core.compare.excerpts import printable
@@ -151,7 +150,7 @@ def _fraction(value: object) -> float:
         if percent is None and not _NUMBER.fullmatch(value):
             raise ValueError("must be a number of at least 0, or a percentage such as `0.5%`")
         value = float(percent[1]) / 100 if percent else float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value) or not 0 <= value <= 1e6:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e6:      # NaN is neither
         raise ValueError("must be a number from 0 to 1000000, or a percentage such as `0.5%`")
     return float(value)
 

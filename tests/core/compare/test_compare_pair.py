@@ -1,0 +1,188 @@
+"""Two answers compared: status, headers, bodies of every sort."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tracemalloc
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.core.compare.content import Skipped, decoded
+from proxy.core.compare.pair import CompiledRules, compare, differences
+from proxy.core.compare.values import Answer, Rules
+
+JSON = ((b"Content-Type", b"application/json"),)
+
+
+def answer(body: bytes = b"", status: int = 200, headers: Any = JSON, whole: bool = True) -> Answer:
+    return Answer(status, tuple(headers), body, whole)
+
+
+def kinds(one: Answer, other: Answer, **rules: Any) -> list[tuple[str, str]]:
+    return [(found.path, found.kind.value) for found in differences(CompiledRules(Rules(**rules)), one, other)]
+
+
+def coded(coding: str, body: bytes, media: str = "application/json") -> Answer:
+    return answer(body, headers=((b"content-encoding", coding.encode()), (b"content-type", media.encode())))
+
+
+def test_another_status_class_is_another_answer() -> None:
+    assert kinds(answer(b"{}"), answer(b"oops", 500, ((b"Content-Type", b"text/html"),))) == [("status", "status-class")]
+
+
+def test_another_status_of_the_class_is_told_beside_the_rest() -> None:
+    assert kinds(answer(b"[1]"), answer(b"[2]", 201)) == [("status", "status"), ("$[*]", "value")]
+    assert kinds(answer(b"[1]"), answer(b"[2]", 500), ignore=("status", "$[*]")) == []
+
+
+@pytest.mark.parametrize(("ours", "theirs", "expected"), [
+    ([(b"Location", b"/a")], [(b"location", b"/b")], [("header:location", "header-value")]),
+    ([(b"Location", b"/a")], [], [("header:location", "header-missing")]),
+    ([], [(b"Cache-Control", b"no-store")], [("header:cache-control", "header-extra")]),
+    ([(b"Cache-Control", b"a, b")], [(b"cache-control", b"a"), (b"Cache-Control", b"b")], []),
+    ([(b"Content-Type", b"text/html; charset=UTF-8")], [(b"Content-Type", b"TEXT/HTML;charset=utf-8")], []),
+    ([(b"X-Any", b"1")], [(b"X-Any", b"2")], []),
+])
+def test_chosen_headers_are_compared(ours: Any, theirs: Any, expected: list[tuple[str, str]]) -> None:
+    assert kinds(answer(headers=ours), answer(headers=theirs)) == expected
+    assert kinds(answer(headers=ours), answer(headers=theirs), ignore=("header:location", "header:cache-control")) == []
+
+
+def test_with_a_star_all_headers_are_compared_but_those_of_every_answer() -> None:
+    ours = [(name, b"1") for name in (b"Date", b"Server", b"X-Request-Id", b"traceparent", b"X-Amzn-Trace-Id", b"Age",
+                                      b"ETag", b"Content-Length", b"X-Trace-Id", b"X-Own")]
+    theirs = [(name, b"2") for name, _ in ours]
+    assert kinds(answer(headers=ours), answer(headers=theirs), headers=("*",)) == [("header:x-own", "header-value")]
+    listed = kinds(answer(headers=ours), answer(headers=theirs), headers=("*", "etag"))
+    assert listed == [("header:etag", "header-value"), ("header:x-own", "header-value")]
+    assert kinds(answer(headers=ours), answer(headers=theirs), headers=("*",), ignore=("header:x-own",)) == []
+
+
+def test_of_cookies_only_the_names_are_compared_and_shown() -> None:
+    one = answer(headers=((b"Set-Cookie", b"sid=SECRET; Path=/"),))
+    other = answer(headers=((b"Set-Cookie", b"sid=ELSE; Path=/"), (b"Set-Cookie", b"b=SECRET")))
+    assert kinds(one, answer(headers=((b"Set-Cookie", b"sid=x"),)), headers=("set-cookie",)) == []
+    found = differences(CompiledRules(Rules(headers=("*",))), one, other)
+    assert [(one.path, one.primary, one.shadow) for one in found] == [("header:set-cookie", "sid", "sid, b")]
+
+
+def test_bodies_that_say_the_same_do_not_differ() -> None:
+    assert kinds(answer(b'{"a": 1, "b": [2]}'), answer(b'{"b":[2.0],"a":1}')) == []
+    assert kinds(answer(b""), answer(b"")) == []
+    assert kinds(answer(status=304), answer(status=304)) == []
+
+
+def test_a_body_that_is_no_json_any_more_is_unparsable() -> None:
+    assert kinds(answer(b"{}"), answer(b"<html>")) == [("body", "unparsable")]
+    assert kinds(answer(b"{}"), answer(b"")) == [("body", "unparsable")]
+    assert kinds(answer(b"[" * 5000), answer(b"[1]")) == [("body", "unparsable")]
+
+
+def test_two_bodies_that_claim_to_be_json_and_are_none_are_compared_as_text() -> None:
+    assert kinds(answer(b"[" * 5000), answer(b"[" * 5001)) == [("body", "text")]
+    assert kinds(answer(b'{"a": NaN}'), answer(b'{"a": 1e}')) == [("body", "text")]
+    assert kinds(answer(b"\xff\xfe1"), answer(b"\xff\xfe1")) == []
+
+
+def test_text_differs_at_a_line_and_column() -> None:
+    html = ((b"Content-Type", b"text/html; charset=latin-1"),)
+    [found] = differences(CompiledRules(Rules()), answer(b"<p>\n<b>\xe4lter</b>", headers=html),
+                          answer(b"<p>\n<b>\xe4rger</b>", headers=html))
+    assert (found.kind.value, found.primary) == ("text", "line 2, column 5: <b>älter</b>")
+    assert found.shadow == "line 2, column 5: <b>ärger</b>"
+
+
+def test_bytes_differ_at_an_offset() -> None:
+    png = ((b"Content-Type", b"image/png"),)
+    [found] = differences(CompiledRules(Rules()), answer(b"\x89PNG\x00", headers=png), answer(b"\x89PNG", headers=png))
+    assert (found.kind.value, found.primary, found.shadow) == (
+        "bytes", "5 bytes, at offset 4: 00", "4 bytes, at offset 4: the end")
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "hex", "nonsense", "zip", "idna", "utf-16", "rot13", "punycode", "unicode_escape"])
+def test_no_charset_can_make_it_fail(charset: str) -> None:
+    media = ((b"Content-Type", f"text/plain; charset={charset}".encode()),)
+    assert len(kinds(answer(b"\xffa\xd8", headers=media), answer(b"\xffb..--", headers=media))) <= 1
+
+
+@pytest.mark.parametrize("mode", ["json", "text", "bytes", "none"])
+def test_the_configured_mode_wins_over_the_media_type(mode: str) -> None:
+    expected = {"json": [("$[*]", "value")], "text": [("body", "text")], "bytes": [("body", "bytes")], "none": []}
+    assert kinds(answer(b"[1]", headers=()), answer(b"[2]", headers=()), body=mode) == expected[mode]
+    assert kinds(answer(b"[1]"), answer(b"[2]"), body=mode, ignore=("body",)) == []
+
+
+RAW = json.dumps({"a": list(range(500))}).encode()
+
+
+@pytest.mark.parametrize("other", [
+    coded("gzip", gzip.compress(RAW)), coded("x-gzip", gzip.compress(RAW[:100]) + gzip.compress(RAW[100:])),
+    coded("deflate", zlib.compress(RAW)), coded("deflate", zlib.compress(RAW)[2:-4]), coded("identity", RAW),
+    coded("GZIP", gzip.compress(RAW) + b"\0" * 16), coded(" , identity", RAW),
+])
+def test_codings_are_undone_before_comparing(other: Answer) -> None:
+    assert kinds(answer(RAW), other) == []
+    assert kinds(other, answer(RAW.replace(b"499", b"500"))) == [("$.a[*]", "value")]
+
+
+def test_codings_that_are_not_undone_are_compared_as_they_are_or_skipped() -> None:
+    rules = CompiledRules(Rules())
+    assert kinds(coded("br", b"abc"), coded("br", b"abd")) == [("body", "bytes")]
+    assert compare(rules, coded("br", b"abc"), coded("zstd", b"abc")).skipped == "coding"
+    assert compare(rules, coded("br", b"abc"), coded("br", b"abc")).skipped is None
+    assert compare(rules, coded("gzip, gzip", b"abc"), answer(b"abc")).skipped == "coding"
+
+
+def test_a_coding_that_only_one_side_gets_wrong_is_a_difference() -> None:
+    assert kinds(coded("gzip", gzip.compress(RAW)), coded("gzip", RAW)) == [("body", "encoding")]
+    assert kinds(coded("gzip", gzip.compress(RAW)), coded("gzip", gzip.compress(RAW)[:-20])) == [("body", "encoding")]
+
+
+def test_a_body_that_was_cut_or_is_too_large_is_skipped_with_the_reason() -> None:
+    rules = CompiledRules(Rules(max_body=100))
+    assert compare(rules, answer(b"[1]", whole=False), answer(b"[1]")).skipped == "cut"
+    assert compare(rules, answer(b"[1]" * 50), answer(b"[1]")).skipped == "too-large"
+    assert compare(rules, coded("gzip", gzip.compress(RAW[:500])), answer(b"[1]")).skipped == "too-large"
+
+
+@pytest.mark.parametrize("bomb", [gzip.compress(b"\0" * 50_000_000), b"".join([gzip.compress(b"\0" * 1_000_000)] * 40),
+                                  gzip.compress(b"") * 5_000])
+@pytest.mark.parametrize("most", [1_000, 4 * 1024**2])
+def test_a_bomb_never_takes_more_memory_than_the_cap(bomb: bytes, most: int) -> None:
+    tracemalloc.start()
+    try:
+        result = decoded(coded("gzip", bomb), max(most, len(bomb)))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(result, Skipped)
+    assert peak < 3 * max(most, len(bomb)) + 200_000
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["", "gzip", "deflate", "br", "x,y"]),
+       st.sampled_from(["application/json", "text/plain", "text/x; charset=utf-16", "image/png", ""]))
+def test_no_bytes_can_make_a_comparison_fail(one: bytes, other: bytes, coding: str, media: str) -> None:
+    for found in differences(CompiledRules(Rules(headers=("*",))), coded(coding, one, media), coded(coding, other, media)):
+        assert len(found.primary) <= 200
+        assert found.primary.isprintable()
+        assert found.shadow.isprintable()
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.binary(max_size=60), st.sampled_from([200, 204, 304, 404]), st.sampled_from(["", "gzip", "br"]))
+def test_an_answer_does_not_differ_from_itself(body: bytes, status: int, coding: str) -> None:
+    one = Answer(status, ((b"content-encoding", coding.encode()), (b"x", b"y")), body)
+    assert kinds(one, one, headers=("*",)) == []
+
+
+def test_a_megabyte_of_elements_is_compared() -> None:
+    one, other = list(range(180_000)), list(range(180_000))
+    other[90_000] = -1
+    found = kinds(answer(json.dumps(one).encode()), answer(json.dumps(other).encode()), max_body=4 * 1024**2)
+    assert found == [("$[*]", "value")]

@@ -1,0 +1,157 @@
+"""Secrets are gone from headers, targets and bodies, and what is left can still be compared."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.core.compare.redact import mark, redacted_body, redacted_headers, redacted_target
+
+SALT = b"0123456789abcdef"
+NAMES = ["password", "Password", "old_password", "passwd", "passWord2", "user-password-hash", "secret", "clientSecret",
+         "token", "access_token", "refreshToken", "csrf-tokens", "api_key", "apiKey", "API-KEY", "private_key",
+         "authorization", "Authorization", "session", "session_id", "sessionToken", "ssn", "userSSN", "user_ssn", "cardNumber",
+         "card_number", "credit_card", "cvv", "cardCvv", "iban", "IBAN", "otp", "pin", "jwt", "credentials", "set-cookie"]
+HARMLESS = ["id", "name", "token_count", "shopping", "lesson", "author", "keyboard", "spinner", "pant", "key", "ürgh", "",
+            "opinion", "a b", ":x", "[", ","]
+HIDDEN = st.integers(0, 10**9).map(lambda number: f"HIDDEN{number}")
+
+
+def values(leaf: Any) -> Any:
+    return st.recursive(leaf, lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(NAMES + HARMLESS), inner, max_size=3)), max_leaves=6)
+
+
+TRICKY = st.sampled_from(['"', "\\", '\\"', ':"', '": ', "\n", "é", "\ud800", "{", "]", "}"])
+SECRET = st.builds(lambda before, secret, after: before + secret + after, TRICKY, HIDDEN, TRICKY)
+OPEN = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=6), TRICKY)
+DOCUMENTS = st.recursive(OPEN, lambda inner: st.one_of(
+    st.lists(inner, max_size=3),
+    st.dictionaries(st.sampled_from(HARMLESS), inner, max_size=3),
+    st.builds(lambda name, hidden, rest: {**rest, name: hidden}, st.sampled_from(NAMES), values(SECRET),
+              st.dictionaries(st.sampled_from(HARMLESS), inner, max_size=2))), max_leaves=12)
+DUMPS = st.builds(lambda ascii_only, indent, tight: lambda document: json.dumps(
+    document, ensure_ascii=ascii_only, indent=indent, separators=(",", ":") if tight else None).encode("utf-8", "replace"),
+    st.booleans(), st.sampled_from([None, 1]), st.booleans())
+
+
+def escaped(body: bytes) -> bytes:
+    """The same JSON with the names' letters as escapes."""
+    return re.sub(rb"(?<=[{,])([ \n]*)\"([a-zA-Z_-]{2,})\"(?=:)", lambda found: found[1] + b'"' + b"".join(
+        b"\\u%04X" % char if at % 2 else bytes([char]) for at, char in enumerate(found[2])) + b'"', body)
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(DOCUMENTS, DUMPS, st.booleans())
+def test_no_sensitive_value_survives_and_json_stays_json(document: Any, dumps: Any, disguised: bool) -> None:
+    body = escaped(dumps(document)) if disguised else dumps(document)
+    left = redacted_body(body, SALT)
+    assert b"HIDDEN" not in left
+    assert "HIDDEN" not in repr(json.loads(left))
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(DOCUMENTS, DUMPS)
+def test_a_body_that_was_cut_leaks_nothing(document: Any, dumps: Any) -> None:
+    body = dumps(document)
+    for length in range(0, len(body), 3):
+        assert b"HIDDEN" not in redacted_body(body[:length], SALT)
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(DOCUMENTS, DUMPS)
+def test_json_inside_a_string_leaks_nothing(document: Any, dumps: Any) -> None:
+    body = json.dumps({"payload": dumps(document).decode(), "id": 1}).encode()
+    left = redacted_body(body, SALT)
+    assert b"HIDDEN" not in left
+    assert json.loads(left)["id"] == 1
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.recursive(OPEN, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(
+    st.sampled_from(HARMLESS), inner, max_size=3)), max_leaves=12), DUMPS)
+def test_a_document_without_secrets_says_the_same_afterwards(document: Any, dumps: Any) -> None:
+    body = dumps(document)
+    assert json.loads(redacted_body(body, SALT)) == json.loads(body)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sensitive_name_is_known_with_each_sort_of_value(name: str) -> None:
+    for value in ("HIDDEN", 424242, -4.24242e7, {"a": ["HIDDEN", 424242]}, [[424242]], 'HIDDEN \\" "'):
+        left = redacted_body(json.dumps({"a": 1, name: value, "b": "c"}).encode(), SALT)
+        assert b"HIDDEN" not in left
+        assert b"4242" not in left.replace(mark(b"", SALT), b"") or isinstance(value, str)
+        assert json.loads(left)["b"] == "c"
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_harmless_names_keep_their_values(name: str) -> None:
+    body = json.dumps({name: "kept", "b": 1}, ensure_ascii=False).encode()
+    assert redacted_body(body, SALT) == body
+
+
+@pytest.mark.parametrize(("one", "other", "same"), [
+    ('"a"', '"a"', True), ('"a"', '"b"', False), ('"a"', r'"\u0061"', True), (r'"\u00e9"', '"é"', True),
+    ('{"a": [1, "x y"]}', '{"a":[1,"x y"]}', True), ('{"a": "x y"}', '{"a": "xy"}', False), ("1", '"1"', False),
+])
+def test_equal_values_have_equal_marks(one: str, other: str, same: bool) -> None:
+    left = [json.loads(redacted_body(f'{{"token": {value}}}'.encode(), SALT))["token"] for value in (one, other)]
+    assert (left[0] == left[1]) is same
+    assert re.fullmatch("<redacted [0-9a-f]{8}>", left[0])
+
+
+def test_another_salt_gives_another_mark() -> None:
+    assert redacted_body(b'{"pin":"1234"}', SALT) != redacted_body(b'{"pin":"1234"}', b"another")
+
+
+def test_what_is_no_secret_stays_to_be_compared() -> None:
+    body = b'{"token": null, "password": "", "session": true}'
+    assert redacted_body(body, SALT) == body
+
+
+def test_wide_encodings_are_taken_away_as_a_whole() -> None:
+    left = redacted_body('{"password": "HIDDEN"}'.encode("utf-16"), SALT)
+    assert re.fullmatch(rb'"<redacted [0-9a-f]{8}>"', left)
+
+
+@pytest.mark.parametrize(("target", "left"), [
+    (b"/a?x=1&access_token=HIDDEN&y=2", rb"/a\?x=1&access_token=redacted-\w{8}&y=2"),
+    (b"/a?p%61ssword=HIDDEN", rb"/a\?password=redacted-\w{8}"),
+    (b"/cb#id_token=HIDDEN&state=x", rb"/cb#id_token=redacted-\w{8}&state=x"),
+    (b"/a?user%5Bpassword%5D=HIDDEN", rb"/a\?user%5Bpassword%5D=redacted-\w{8}"),
+    (b"/a?token_count=3&token=", rb"/a\?token_count=3&token="),
+    (b"/password/x", rb"/password/x"),
+])
+def test_parameters_of_targets_are_redacted(target: bytes, left: bytes) -> None:
+    assert re.fullmatch(left, redacted_target(target, SALT))
+
+
+def test_forms_are_redacted() -> None:
+    left = redacted_body(b"user=a&password=HIDDEN%20x&Pin=HIDDEN", SALT, b"application/x-www-form-urlencoded; charset=x")
+    assert re.fullmatch(rb"user=a&password=redacted-\w{8}&Pin=redacted-\w{8}", left)
+
+
+def test_headers_are_redacted_by_name() -> None:
+    fields = ((b"Authorization", b"Bearer HIDDEN"), (b"X-API-Key", b"HIDDEN"), (b"X-My-Secret-2", b"HIDDEN"),
+              (b"Cookie", b"a=HIDDEN; sid=HIDDEN; HIDDEN"), (b"Set-Cookie", b"sid=HIDDEN; Path=/; HttpOnly"),
+              (b"Location", b"https://h.example/cb?token=HIDDEN&x=1"), (b"Proxy-Authorization", b"HIDDEN"),
+              (b"Content-Type", b"text/plain"), (b"WWW-Authenticate", b"Basic realm=x"))
+    left = redacted_headers(fields, SALT)
+    assert b"HIDDEN" not in b"".join(value for _, value in left)
+    assert [name for name, _ in left] == [name for name, _ in fields]
+    assert left[3][1].startswith(b"a=<redacted ")
+    assert left[4][1].endswith(b"; Path=/; HttpOnly")
+    assert left[7:] == fields[7:]
+
+
+@pytest.mark.parametrize("body", [b'"' * 200_000, b"\\" * 200_000, b'{"password":' * 20_000, b'"a" ' * 100_000,
+                                  b'{"token":"' + b"\\" * 200_000, b'"password": [' * 20_000, b'"' + b" " * 200_000,
+                                  b"[" * 200_000, b'"\\u00' * 50_000, b'"pass' * 50_000 + b'":'])
+def test_hostile_bodies_are_taken_in_linear_time(body: bytes) -> None:
+    redacted_body(body, SALT)
+    redacted_target(b"/?" + body, SALT)
