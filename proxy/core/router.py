@@ -58,6 +58,9 @@ class CompiledRoute:
     def _needs(self) -> Iterator[bytes]:
         yield from self.strategy.needs
         yield from (to_bytes(header.name.lower()) for header in self.route.match.headers)
+        copied_by = self.route.copying.header
+        if copied_by is not None:
+            yield to_bytes(copied_by.name.lower())
         if self.override is not None:
             yield from (source.needs for source in self.override.sources if source.needs is not None)
 

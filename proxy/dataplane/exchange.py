@@ -112,6 +112,8 @@ class Exchange(Sending):
         if out:
             self._backend.tally.sent += len(out)  # type: ignore[union-attr]
             client.write(out)
+            if self.copied is not None:
+                self.copied.answer_piece(answer.payload)
         if answer.done:
             if answer.rest:
                 self._response.keep_alive = False  # type: ignore[union-attr]  # it said more than it announced
@@ -133,6 +135,8 @@ class Exchange(Sending):
         client, request = self.client, self.request
         self._response = response
         length = response.length
+        if self.copied is not None:
+            self.copied.answer_begun(response.status, data[:end])
         chunked = length < 0 and request.minor == 1
         if self._uploading or client.last_one or (length < 0 and not chunked):
             request.keep_alive = False  # only the end of the connection can end this, or must
@@ -140,6 +144,8 @@ class Exchange(Sending):
                              set_cookie=self._choice.set_cookie)  # type: ignore[union-attr]
         have = len(data) - end
         if have == length:
+            if length and self.copied is not None:
+                self.copied.answer_piece(data[end:])
             whole = head + data[end:] if length else head
             if len(whole) > SMALL:
                 client.write(whole)
@@ -181,6 +187,7 @@ class Exchange(Sending):
         client.write(response_head(response, keep_alive=True, to_minor=1, chunked=False,
                                    set_cookie=self._choice.set_cookie))  # type: ignore[union-attr]
         worker = client.worker
+        self._tell_copied(None)
         self._begun_at = worker.clock()
         backend.tally.done(101, self._begun_at - self.started)
         story = self._ended(pool, 101, self._begun_at)
@@ -218,6 +225,8 @@ class Exchange(Sending):
         tally.done(response.status, now - self.started)  # type: ignore[union-attr]
         if self._answer is None:
             tally.sent += response.length  # type: ignore[union-attr]
+        if self.copied is not None:
+            self._tell_copied(backend.version, now - self.started)  # type: ignore[union-attr]
         log = worker.log
         if log is not None:
             log.add(self._ended(pool, response.status, now))  # type: ignore[union-attr]
@@ -240,6 +249,14 @@ class Exchange(Sending):
                 server.exchange = None
                 server.transport.close()
         client.done(now, keep_alive=self.request.keep_alive)
+
+    def _tell_copied(self, version: str | None, took_s: float = 0.0) -> None:
+        """The client's answer has ended: `version` gave it, or nobody did."""
+        copied, self.copied = self.copied, None
+        if copied is not None and version is not None:
+            copied.answer_done(version, took_s)
+        elif copied is not None:
+            copied.answer_gone()
 
     # ---- what else can happen ----
 
@@ -370,6 +387,7 @@ class Exchange(Sending):
 
     def _let_go(self) -> None:
         """Part from both: what they still send or expect belongs to nobody."""
+        self._tell_copied(None)
         if self._upload is not None:
             self._upload.forget()
         self._part_from_server()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from proxy.core.choice import Choice
     from proxy.dataplane.client import ClientConnection
     from proxy.dataplane.servers import ServerConnection, ServerPool
+    from proxy.dataplane.shadow.copied import Copied
+    from proxy.dataplane.shadow.shadows import RouteShadow
     from proxy.dataplane.site import Backend, Site
     from proxy.http1.request import Request
 
@@ -42,6 +44,8 @@ class Sending(ABC):
     _connecting: asyncio.Task[None] | None = None
     _upload: Upload | None = None
     """The request's body, if it has one."""
+    copied: Copied | None = None
+    """What goes to the shadow."""
     _attempts = 0
     _asked_in = -1
     """The turn at whose end the head is written."""
@@ -86,7 +90,19 @@ class Sending(ABC):
         client.deadline = self.started + self._site.timeouts.response_head
         if request.length and not self._expect_body(request.length):
             return
-        self._attempt(self._build_head())
+        shadow = self._backend.shadow  # type: ignore[union-attr]
+        if shadow is None or not shadow.plan.wants(request, shadow.budget):
+            self._attempt(self._build_head())
+        else:
+            self._attempt_and_copy(shadow)
+
+    def _attempt_and_copy(self, shadow: RouteShadow) -> None:
+        """Send the request, and then its copy: the client comes first."""
+        head = self._build_head()
+        self._attempt(head)
+        self.copied = copied = shadow.copied(self.client.worker, self._site, self.request, self._id, head)
+        if copied is not None:
+            copied.begin()
 
     def _build_head(self) -> bytes:
         """The head for the server. The request's parts are let go: of thousands in flight they would fill caches."""

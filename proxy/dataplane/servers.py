@@ -19,6 +19,7 @@ from proxy.errors import CONNECT_FAILED, CONNECT_TIMEOUT, OVERLOADED, RefusedErr
 
 if TYPE_CHECKING:
     from proxy.dataplane.exchange import Exchange
+    from proxy.dataplane.shadow.copy import Copy
     from proxy.dataplane.tunnel import Tunnel
 
 
@@ -41,7 +42,7 @@ class ServerConnection(asyncio.Protocol):
     def __init__(self, pool: ServerPool, address: str) -> None:
         self.pool = pool
         self.address = address
-        self.exchange: Exchange | Tunnel | None = None
+        self.exchange: Exchange | Tunnel | Copy | None = None
         self.outdated = False
         self.idle_until = 0.0
 
@@ -74,7 +75,7 @@ class ServerConnection(asyncio.Protocol):
             self.exchange = None
             exchange.server_lost(exc)
 
-    def _hear_out(self, exchange: Exchange | Tunnel) -> None:
+    def _hear_out(self, exchange: Exchange | Tunnel | Copy) -> None:
         """Hand on what the server said before the connection broke.
 
         A server that answers early and closes resets the connection on what is still sent to it. When it is writing

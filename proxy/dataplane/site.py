@@ -23,27 +23,35 @@ if TYPE_CHECKING:
 
     from proxy.core.route import Server
     from proxy.core.router import CompiledRoute
+    from proxy.dataplane.shadow.shadows import RouteShadow
 
 HOSTS_KEPT = 4096
 """Host values whose table is remembered; beyond that the memory starts afresh: inventing names costs only time."""
 
 
+def _none(_route: CompiledRoute, _version: str) -> RouteShadow | None:
+    """Nothing is copied."""
+    return None
+
+
 class Backend:
-    """One version as one route sees it: the servers to choose from, and the tally of what it answered."""
+    """One version as one route sees it: the servers to choose from, the tally of what it answered, and its shadow."""
 
-    __slots__ = ("authority", "servers", "tally", "version")
+    __slots__ = ("authority", "servers", "shadow", "tally", "version")
 
-    def __init__(self, version: str, servers: LeastInFlight[ServerPool], tally: Tally) -> None:
+    def __init__(self, version: str, servers: LeastInFlight[ServerPool], tally: Tally,
+                 shadow: RouteShadow | None) -> None:
         self.authority = servers.servers[0].authority
         self.version = version
         self.servers = servers
         self.tally = tally
+        self.shadow = shadow
 
 
 class Site:
     """The compiled form of a snapshot."""
 
-    __slots__ = ("_trusted", "backends", "balancers", "chunk_bounds", "hosts", "limits", "pools",
+    __slots__ = ("_shadow_of", "_trusted", "backends", "balancers", "chunk_bounds", "hosts", "limits", "pools",
                  "requests", "responses", "router", "snapshot", "timeouts")
 
     router: Router
@@ -57,7 +65,9 @@ class Site:
     _trusted: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
     def __init__(self, snapshot: Snapshot, counters: Counters, open_pool: Callable[[Server], ServerPool],
-                 before: Site | None = None) -> None:
+                 before: Site | None = None,
+                 shadow_of: Callable[[CompiledRoute, str], RouteShadow | None] = _none) -> None:
+        """`shadow_of`: the shadow of a route where a version answers it."""
         self.snapshot = snapshot
         self.router = Router(snapshot, before.router if before else None)
         self.limits = snapshot.policy.limits
@@ -65,6 +75,7 @@ class Site:
         self.hosts: dict[bytes, RouteTable | None] = {}
         self._read_heads(before)
         self._reach_servers(open_pool, before)
+        self._shadow_of = shadow_of
         self._back_routes(counters, before)
 
     def _read_heads(self, before: Site | None) -> None:
@@ -106,7 +117,8 @@ class Site:
             counters.retain(self.router.pairs)
 
     def _backends(self, route: CompiledRoute, counters: Counters) -> tuple[Backend, ...]:
-        return tuple(Backend(version, self.balancers[version][1], counters.tally(route.name, version))
+        return tuple(Backend(version, self.balancers[version][1], counters.tally(route.name, version),
+                             self._shadow_of(route, version))
                      for version in route.versions)
 
     def carries(self, pair: tuple[str, str]) -> bool:

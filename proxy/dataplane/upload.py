@@ -78,6 +78,8 @@ class Upload:
         if out:
             exchange.count_received(len(out))
             self._send(out)
+            if exchange.copied is not None:
+                exchange.copied.request_piece(out)
         if body.done:
             self._ended(client)
         elif body.more:
@@ -92,6 +94,8 @@ class Upload:
 
     def _ended(self, client: ClientConnection) -> None:
         self.forget()
+        if self._exchange.copied is not None:
+            self._exchange.copied.request_done()
         if not self._exchange.answer_begun:
             client.deadline = client.worker.now + self._site.timeouts.response_head
         if self._body.rest:

@@ -22,6 +22,7 @@ from proxy.dataplane.grace import Tunnels
 from proxy.dataplane.listener import Listener
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.servers import ServerPool
+from proxy.dataplane.shadow.shadows import Shadows
 from proxy.dataplane.site import Site
 from proxy.telemetry.counters import Counters
 
@@ -65,16 +66,18 @@ class Worker:
         self.now = clock()
         """The time of the last sweep: exact enough for deadlines, and costs nothing to read."""
         self.counters = Counters()
+        self._workers = workers
         self.chance = Dice()
         self.outbox = Outbox(self.loop)
-        self.site = Site(snapshot, self.counters, ServerPool)
+        self.shadows = Shadows(self, ServerPool)
+        self.shadows.follow(snapshot, workers)
+        self.site = Site(snapshot, self.counters, ServerPool, None, self.shadows.of)
         self._logbook = Logbook(clock, self.counters)
         self.log = self._logbook.follow(snapshot.policy.access_log)
         """The access log; None where it is off."""
         self.clients: set[ClientConnection] = set()
         self.uploads: set[Upload] = set()
         self.tunnels = Tunnels()
-        self._workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
         self._id_prefix = secrets.token_hex(8).encode("ascii")
         self._ids = map(b"%016x".__mod__, count(1))  # counted and written without a frame of Python
@@ -91,7 +94,8 @@ class Worker:
         `cut`: (route, version) pairs whose running exchanges and tunnels are ended then.
         """
         before = self.site
-        site = Site(snapshot, self.counters, ServerPool, before)
+        self.shadows.follow(snapshot, self._workers)
+        site = Site(snapshot, self.counters, ServerPool, before, self.shadows.of)
         self.site = site
         self.log = self._logbook.follow(snapshot.policy.access_log)
         self.tunnels.steer(before, site, self.clock())
@@ -176,13 +180,15 @@ class Worker:
         """Compare every deadline: one pass over a set costs less than a timer per request."""
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)  # first: whatever fails below, time goes on
         now = self.clock()
-        self.counters.lag_s = max(self.counters.lag_s, now - self.now - SWEEP_S)
+        lag_s = now - self.now - SWEEP_S
+        self.counters.lag_s = max(self.counters.lag_s, lag_s)
         self.now = now
         for client in [client for client in self.clients if client.deadline < now]:
             client.on_deadline()
         for upload in list(self.uploads):
             upload.check_rate(now)
         self.tunnels.sweep(now)
+        self.shadows.sweep(now, lag_s)
         self._logbook.sweep()
         for pool in self.site.pools.values():
             pool.sweep(now)
@@ -236,6 +242,7 @@ class Worker:
             client.transport.abort()
         for pool in self.site.pools.values():
             pool.retire()
+        self.shadows.close()
         for task in list(self._tasks):
             task.cancel()
         self.log = None

@@ -2,7 +2,7 @@
 
 Three ways to end a body, one interface: `feed` takes in what arrived and returns what to write; afterwards `done` says
 whether the body has ended, `rest` is what came after it, `more` asks for another `feed(b"")` later, and `taken`
-counts the payload so far in bytes.
+counts the payload so far in bytes. `payload` is that of the last piece, without any framing.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Body(Protocol):
 
     done: bool
     more: bool
+    payload: bytes
     rest: bytes
     taken: int
 
@@ -40,13 +41,13 @@ class Body(Protocol):
 class SizedBody:
     """A body of a known length: passed on as it is."""
 
-    __slots__ = ("_left", "done", "more", "rest", "taken")
+    __slots__ = ("_left", "done", "more", "payload", "rest", "taken")
 
     def __init__(self, length: int) -> None:
         self._left = length
         self.done = length == 0
         self.more = False
-        self.rest = b""
+        self.payload = self.rest = b""
         self.taken = 0
 
     def feed(self, data: bytes) -> bytes:
@@ -61,6 +62,7 @@ class SizedBody:
                 size = left
         self._left = left - size
         self.taken += size
+        self.payload = data
         return data
 
     def close(self) -> bytes | None:
@@ -71,20 +73,20 @@ class SizedBody:
 class ChunkedBody:
     """A chunked body; `reframed` says whether it leaves in chunks, too, or as plain bytes (to an HTTP/1.0 client)."""
 
-    __slots__ = ("_decoder", "_reframed", "done", "more", "rest", "taken")
+    __slots__ = ("_decoder", "_reframed", "done", "more", "payload", "rest", "taken")
 
     def __init__(self, bounds: ChunkBounds, *, reframed: bool) -> None:
         self._decoder = ChunkedDecoder(line=bounds.line, extensions=bounds.extensions,
                                        trailer_bytes=bounds.trailer_bytes, trailer_fields=bounds.trailer_fields)
         self._reframed = reframed
         self.done = self.more = False
-        self.rest = b""
+        self.payload = self.rest = b""
         self.taken = 0
 
     def feed(self, data: bytes) -> bytes:
         """See `Body`."""
         decoder = self._decoder
-        payload = decoder.feed(data)
+        self.payload = payload = decoder.feed(data)
         self.taken += len(payload)
         self.more = decoder.more
         out = chunk(payload) if payload and self._reframed else payload
@@ -103,17 +105,18 @@ class ChunkedBody:
 class UnboundedBody:
     """A body that ends with the connection; `reframed` says whether it leaves in chunks."""
 
-    __slots__ = ("_reframed", "done", "more", "rest", "taken")
+    __slots__ = ("_reframed", "done", "more", "payload", "rest", "taken")
 
     def __init__(self, *, reframed: bool) -> None:
         self._reframed = reframed
         self.done = self.more = False
-        self.rest = b""
+        self.payload = self.rest = b""
         self.taken = 0
 
     def feed(self, data: bytes) -> bytes:
         """See `Body`."""
         self.taken += len(data)
+        self.payload = data
         return chunk(data) if self._reframed and data else data
 
     def close(self) -> bytes | None:

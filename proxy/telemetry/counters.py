@@ -31,6 +31,9 @@ LOG_DROPPED = "turnout_log_lines_dropped_total"
 ACCESS_LOG_FAILED = "turnout_access_log_failed"
 TUNNELS = "turnout_tunnels"
 TUNNELS_WITHDRAWN = "turnout_tunnels_withdrawn_total"
+SHADOW_REQUESTS = "turnout_shadow_requests_total"
+SHADOW_SKIPPED = "turnout_shadow_skipped_total"
+SHADOW_FRACTION = "turnout_shadow_fraction"
 
 LABELS: dict[str, tuple[str, ...]] = {
     REQUESTS: ("route", "version", "code"),
@@ -49,6 +52,9 @@ LABELS: dict[str, tuple[str, ...]] = {
     ACCESS_LOG_FAILED: (),
     TUNNELS: ("route", "version"),
     TUNNELS_WITHDRAWN: ("route", "version"),
+    SHADOW_REQUESTS: ("route", "outcome"),
+    SHADOW_SKIPPED: ("route", "reason"),
+    SHADOW_FRACTION: ("route",),
 }
 """The label names of each metric, in the order in which a delta carries their values."""
 
@@ -119,6 +125,20 @@ class Tally:
         return bool(self.codes or self.sent or self.received or self.retries or self.withdrawn)
 
 
+class ShadowTally:
+    """The copies of one route. `outcomes`: how they ended; `skipped`: why there was none, or nothing to compare.
+
+    `fraction`: what is left of the copies that are asked for, 0 to 1.
+    """
+
+    __slots__ = ("fraction", "outcomes", "skipped")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.skipped: dict[str, int] = {}
+        self.fraction = 1.0
+
+
 class Counters:
     """Everything one worker counts. The plain attributes are for the data path to add to.
 
@@ -128,7 +148,7 @@ class Counters:
     """
 
     __slots__ = (
-        "_retained", "_tallies", "_upstream_errors",
+        "_retained", "_retained_shadows", "_shadows", "_tallies", "_upstream_errors",
         "accepted", "connections", "lag_s", "log_dropped", "log_failed", "refusals",
         "upstream_connections",
     )
@@ -137,6 +157,8 @@ class Counters:
         self._tallies: dict[tuple[str, str], Tally] = {}
         self._retained: set[tuple[str, str]] = set()
         self._upstream_errors: dict[tuple[str, str, str], int] = {}
+        self._shadows: dict[str, ShadowTally] = {}
+        self._retained_shadows: set[str] = set()
         self.connections = 0
         self.upstream_connections = 0
         self.lag_s = 0.0
@@ -163,6 +185,15 @@ class Counters:
         for key in self._tallies.keys() - self._retained:
             if self._tallies[key].idle:
                 del self._tallies[key]
+
+    def shadow(self, route: str) -> ShadowTally:
+        """Return the tally of a route's copies, always the same."""
+        self._retained_shadows.add(route)
+        return self._shadows.setdefault(route, ShadowTally())
+
+    def retain_shadows(self, routes: Iterable[str]) -> None:
+        """Let go of the copies of every other route once they were collected."""
+        self._retained_shadows = set(routes)
 
     def refused(self, slug: str) -> None:
         """Count an answer that the proxy gave itself, by the slug of its refusal."""
@@ -192,7 +223,19 @@ class Counters:
             if tally.tunnels:
                 gauges.append((TUNNELS, key, tally.tunnels))
         self._let_go()
+        self._collect_shadows(counters, gauges)
         return Delta(counters, gauges, histograms)
+
+    def _collect_shadows(self, counters: list[Series], gauges: list[Series]) -> None:
+        for route, tally in list(self._shadows.items()):
+            outcomes, tally.outcomes = tally.outcomes, {}
+            skipped, tally.skipped = tally.skipped, {}
+            counters += [(SHADOW_REQUESTS, (route, outcome), count) for outcome, count in outcomes.items()]
+            counters += [(SHADOW_SKIPPED, (route, reason), count) for reason, count in skipped.items()]
+            if route in self._retained_shadows:
+                gauges.append((SHADOW_FRACTION, (route,), tally.fraction))
+            else:
+                del self._shadows[route]
 
     def _collect_plain(self) -> list[Series]:
         counters: list[Series] = [

@@ -1,0 +1,1 @@
+"""Copies of requests for another version, whose answers never reach a client."""

@@ -1,0 +1,62 @@
+"""What one route's copies may take of a worker, and what became of them.
+
+It outlives the snapshots: what is in flight under an older one still counts. Invariant: `held` and the number of copies
+are within their caps, and both are 0 again when every copy has ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.core.shedding import Shedder
+
+if TYPE_CHECKING:
+    from proxy.dataplane.shadow.copy import Copy
+    from proxy.telemetry.counters import ShadowTally
+
+
+class Budget:
+    """See the module. `memory`: bytes, `most`: copies; both are this worker's share."""
+
+    __slots__ = ("_tally", "answered", "answered_s", "copies", "drawn", "held", "memory", "most", "shedder")
+
+    def __init__(self, tally: ShadowTally, now: float) -> None:
+        self._tally = tally
+        self.memory = 0
+        self.most = 0
+        self.held = 0
+        self.copies: dict[Copy, None] = {}
+        """Copies in flight, the oldest first."""
+        self.shedder = Shedder(now)
+        self.drawn = 0.0
+        self.answered = 0
+        """Clients whose request was copied and who have been answered, since the last sweep; `answered_s`: how long
+        they waited together."""
+        self.answered_s = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not (self.copies or self.held)
+
+    def reserve(self, size: int) -> bool:
+        """Take so many bytes; False, and nothing taken, where they are not there."""
+        if self.held + size > self.memory:
+            return False
+        self.held += size
+        return True
+
+    def skip(self, reason: str) -> None:
+        """Count a request that was not copied, or whose copy came to nothing that could be compared."""
+        skipped = self._tally.skipped
+        skipped[reason] = skipped.get(reason, 0) + 1
+
+    def count(self, outcome: str) -> None:
+        """Count a copy that has ended."""
+        outcomes = self._tally.outcomes
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+
+    def look(self, now: float, lag_s: float) -> None:
+        """Shed copies where the worker or the route has trouble; see `core.shedding`."""
+        self._tally.fraction = self.shedder.look(now, lag_s, self.answered, self.answered_s)
+        self.answered, self.answered_s = 0, 0.0

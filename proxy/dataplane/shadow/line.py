@@ -1,0 +1,135 @@
+"""The line from a worker to the comparer: pairs out, wishes in.
+
+Invariant: it never waits. What does not fit its bound, or comes while nobody listens, is refused, and the caller counts
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from proxy.ipc.pairs import FRAME_LIMIT, Pair, Wanted
+
+if TYPE_CHECKING:
+    from proxy.dataplane.worker import Worker
+
+AT_ONCE = 64 * 1024
+"""Bytes that are written together: a write per pair would cost more than the pair."""
+WAITING = 4 * 1024 * 1024
+"""Bytes that the comparer has not taken; beyond them nothing is added."""
+_AGAIN_S = 1.0
+_LENGTH = struct.Struct(">I")
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Wanted).decode
+
+
+class Line(asyncio.Protocol):
+    """See the module. `requests_of`: the routes whose requests the comparer wants to see."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._address = ""
+        self._transport: asyncio.WriteTransport | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._again_at = 0.0
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._read = b""
+        self.requests_of: frozenset[str] = frozenset()
+
+    def lead_to(self, address: str) -> None:
+        """The comparer listens at this abstract address from now on; empty: there is none."""
+        if address != self._address:
+            self.close()
+            self._address = address
+            self._again_at = 0.0
+            self.sweep()
+
+    def send(self, pair: Pair) -> bool:
+        """Send it soon; False where it cannot be."""
+        transport = self._transport
+        if transport is None or transport.get_write_buffer_size() > WAITING:
+            return False
+        body = _encode(pair)
+        if len(body) > FRAME_LIMIT:
+            return False
+        self._frames += (_LENGTH.pack(len(body)), body)
+        self._size += len(body)
+        if self._size >= AT_ONCE:
+            self._flush()
+        return True
+
+    def sweep(self) -> None:
+        """Write what waits; connect where nobody is connected."""
+        if self._transport is not None:
+            self._flush()
+        elif self._address and self._connecting is None and self._worker.now >= self._again_at:
+            self._again_at = self._worker.now + _AGAIN_S
+            self._connecting = self._worker.spawn(self._connect(), "comparer")
+
+    def close(self) -> None:
+        """End the connection; nothing is sent any more."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        if self._transport is not None:
+            self._flush()
+            self._transport.close()
+        self._forget()
+        self._address = ""
+
+    async def _connect(self) -> None:
+        with contextlib.suppress(OSError):      # it is starting, or gone: tried again with a later sweep
+            await self._worker.loop.create_unix_connection(lambda: self, "\0" + self._address)
+        self._connecting = None
+
+    def _flush(self) -> None:
+        if self._frames and self._transport is not None:
+            self._transport.write(b"".join(self._frames))
+            self._frames.clear()
+            self._size = 0
+
+    def _forget(self) -> None:
+        self._transport = None
+        self._frames.clear()
+        self._size = 0
+        self._read = b""
+        self.requests_of = frozenset()
+
+    # ---- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The comparer listens."""
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """What the comparer wants. What cannot be read ends the connection."""
+        self._read += data
+        while len(self._read) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._read)
+            end = _LENGTH.size + size
+            if size > FRAME_LIMIT:
+                self._hang_up()
+                return
+            if len(self._read) < end:
+                return
+            try:
+                wanted = _decode(self._read[_LENGTH.size:end])
+            except msgspec.MsgspecError:
+                self._hang_up()
+                return
+            self._read = self._read[end:]
+            self.requests_of = frozenset(wanted.requests_of)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The comparer is gone; a successor listens at the same address."""
+        self._forget()
+
+    def _hang_up(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()

@@ -1,0 +1,139 @@
+"""Every shadow of a worker: what is compiled of the routes, connections to shadow servers, the line to the comparer.
+
+Connections to shadow servers are never those of clients' requests, also where the server is the same.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from proxy.core.balance import LeastInFlight
+from proxy.dataplane.shadow.budget import Budget
+from proxy.dataplane.shadow.copied import Copied
+from proxy.dataplane.shadow.line import Line
+from proxy.dataplane.shadow.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.core.route import Server
+    from proxy.core.router import CompiledRoute
+    from proxy.core.snapshot import Snapshot
+    from proxy.dataplane.servers import ServerPool
+    from proxy.dataplane.site import Site
+    from proxy.dataplane.worker import Worker
+    from proxy.http1.request import Request
+
+    Balancer = LeastInFlight[ServerPool]
+
+
+class RouteShadow:
+    """The shadow of one route, where one version answers. `control`: where that version gets its second copy."""
+
+    __slots__ = ("budget", "control", "line", "plan", "route", "salt", "servers", "version")
+
+    def __init__(self, route: str, version: str, plan: Plan, budget: Budget, servers: Balancer,
+                 control: Balancer | None, line: Line, salt: bytes) -> None:
+        self.route = route
+        self.version = version
+        self.plan = plan
+        self.budget = budget
+        self.servers = servers
+        self.control = control
+        self.line = line
+        self.salt = salt
+
+    def copied(self, worker: Worker, site: Site, request: Request, name: bytes, head: bytes) -> Copied | None:
+        """The copy of a request that is wanted; None where its size is against it. `head`: the primary's."""
+        plan, budget = self.plan, self.budget
+        length = request.length
+        if length > plan.max_body:
+            budget.skip("too_large")
+            return None
+        head = plan.head(head, expects_continue=request.expects_continue)
+        if not budget.reserve(len(head) + max(0, length)):
+            budget.skip("memory")
+            return None
+        return Copied(self, worker, site, request, name, head)
+
+
+class Shadows:
+    """See the module."""
+
+    def __init__(self, worker: Worker, open_pool: Callable[[Server], ServerPool]) -> None:
+        self._worker = worker
+        self._open_pool = open_pool
+        self._pools: dict[Server, ServerPool] = {}
+        self._balancers: dict[str, tuple[tuple[Server, ...], Balancer]] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._salt = b""
+        self._servers: dict[str, tuple[Server, ...]] = {}
+        self.line = Line(worker)
+
+    def follow(self, snapshot: Snapshot, workers: int) -> None:
+        """Get ready to compile the routes of this snapshot."""
+        self._salt = blake2b(snapshot.secret, digest_size=32, person=b"turnout redact").digest()
+        self._servers = {version.name: version.servers for version in snapshot.versions}
+        used = set()
+        for route in snapshot.routes:
+            if route.shadow is None or not route.shadow.percent:
+                continue
+            used |= {route.shadow.to} | ({name for name, _ in route.split} if route.copying.control else set())
+            budget = self._budgets.get(route.name)
+            if budget is None:
+                budget = self._budgets[route.name] = Budget(self._worker.counters.shadow(route.name), self._worker.now)
+            budget.memory = max(1, route.copying.memory // workers)
+            budget.most = max(1, route.copying.in_flight // workers)
+        for name in self._budgets.keys() - {route.name for route in snapshot.routes if route.shadow is not None}:
+            if self._budgets[name].idle:
+                del self._budgets[name]
+        self._worker.counters.retain_shadows(self._budgets)
+        self._balance(used)
+        self.line.lead_to(snapshot.comparer)
+
+    def _balance(self, versions: set[str]) -> None:
+        """Balancers of the versions that get copies; those that did not change keep their counts."""
+        kept, self._balancers = self._balancers, {}
+        wanted = {server for version in versions for server in self._servers.get(version, ())}
+        for server in self._pools.keys() - wanted:
+            self._pools.pop(server).retire()
+        for server in wanted - self._pools.keys():
+            self._pools[server] = self._open_pool(server)
+        for version in versions & self._servers.keys():
+            servers = self._servers[version]
+            self._balancers[version] = kept[version] if kept.get(version, ((),))[0] == servers else (
+                servers, LeastInFlight([self._pools[server] for server in servers]))
+
+    def of(self, route: CompiledRoute, version: str) -> RouteShadow | None:
+        """The shadow of the route where this version answers; None where there is none, or the two are the same."""
+        shadow = route.route.shadow
+        if shadow is None or not shadow.percent or shadow.to == version or shadow.to not in self._balancers:
+            return None
+        plan = Plan(route, shadow)
+        control = self._balancers[version][1] if plan.control else None
+        return RouteShadow(route.name, version, plan, self._budgets[route.name], self._balancers[shadow.to][1],
+                           control, self.line, self._salt)
+
+    def sweep(self, now: float, lag_s: float) -> None:
+        """End what is late, shed where it must be, connect what is not connected."""
+        for budget in self._budgets.values():
+            for copy in [copy for copy in budget.copies if copy.deadline <= now]:
+                copy.end("timeout")
+            budget.look(now, lag_s)
+        for pool in self._pools.values():
+            pool.sweep(now)
+        self.line.sweep()
+
+    def cut(self) -> None:
+        """End every copy: the worker is leaving."""
+        for budget in self._budgets.values():
+            for copy in list(budget.copies):
+                copy.end("cut")
+
+    def close(self) -> None:
+        """End everything."""
+        self.cut()
+        for pool in self._pools.values():
+            pool.retire()
+        self.line.close()
