@@ -22,7 +22,7 @@ MOST_DIFFERENCES = 100
 _MOST_LOOKS = 20_000
 """Differing places looked at per pair, also those that were reported before: it bounds the work on hostile arrays."""
 _DEEPEST_SET = 24
-"""Levels on which order is looked at: each may look at all that lies below once more. Deeper, arrays are just arrays."""
+"""Levels on which order is looked at, as each may look at all below once more. Deeper, arrays are just arrays."""
 _DEEPEST_TOLERANT_SET = 6
 """Levels on which elements of sets are paired within the tolerance: each may look at all below some dozens of times."""
 
@@ -38,9 +38,12 @@ _Pair = tuple[Any, Any, Optional["_Pair"], str | None]
 class JsonDiff:
     """One comparison under way: `differences` so far, `more` where there were too many to list."""
 
-    __slots__ = ("_looks", "_most", "_paths", "_reordered", "_root", "_seen", "_tolerance", "_waiting", "differences", "more")
+    __slots__ = (
+        "_looks", "_most", "_paths", "_reordered", "_root", "_seen", "_tolerance", "_waiting", "differences", "more")
 
-    def __init__(self, paths: Paths, tolerance: float, root: Place | None = None, most: int = MOST_DIFFERENCES) -> None:
+    def __init__(
+        self, paths: Paths, tolerance: float, root: Place | None = None, most: int = MOST_DIFFERENCES
+    ) -> None:
         self._paths = paths
         self._root = root or paths.root()
         self._tolerance = tolerance
@@ -166,20 +169,23 @@ class JsonDiff:
 
     def _is_within_reordered(self, pair: _Pair | None, place: Place) -> bool:
         """Whether a difference is nothing but a change of order of an array around it, which is reported instead."""
+        around = []
         while pair is not None:
-            one, other, parent, _ = pair
+            around.append(pair)
+            pair = pair[2]
+        for pair in around[: -_DEEPEST_SET - 2: -1]:
+            one, other, _, _ = pair
             if type(one) is list and type(other) is list and len(one) == len(other):
                 known = self._reordered.get(id(one))
                 if known is None:
                     known = self._reordered[id(one)] = self._is_reordered(pair)
                 if known:
                     return True
-            pair = parent
         return False
 
     def _is_reordered(self, pair: _Pair) -> bool:
         place = self._place(pair)
-        if place.depth > _DEEPEST_SET or place.unordered or not is_reordered(pair[0], pair[1], place.element()):
+        if place.unordered or not is_reordered(pair[0], pair[1], place.element()):
             return False
         self._list(place, Kind.ORDER, pair[0], pair[1])
         return True

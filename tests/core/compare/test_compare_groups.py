@@ -21,7 +21,8 @@ def differing(*paths: str, kind: Kind = Kind.VALUE, text: str = "x") -> Compared
     return Compared(tuple(Difference(path, kind, text, text + "'") for path in paths))
 
 
-ANSWERS = st.one_of(st.just(SAME), st.just(Compared((), "cut")), st.just(Compared(differing("status").differences, "cut")),
+ANSWERS = st.one_of(st.just(SAME), st.just(Compared((), "cut")),
+                    st.just(Compared(differing("status").differences, "cut")),
                     st.lists(st.sampled_from(["$.a", "$.b", "$.c"]), unique=True, max_size=3).map(
                         lambda paths: differing(*paths)))
 HISTORY = st.lists(st.tuples(st.sampled_from(["/a", "/b", "/c"]), ANSWERS, st.one_of(st.none(), ANSWERS)), max_size=30)
@@ -119,8 +120,8 @@ def test_memory_is_bounded_in_bytes(letter: str) -> None:
     try:
         groups = Groups(most_groups=10**9, most_bytes=most)
         for number in range(4_000):
-            one = Difference(f"$.{letter * 150}{number}", Kind.VALUE, f"{letter * 190}{number}", f"{letter * 180}{number}")
-            groups.add("/a", Compared((one,)), float(number))
+            long = letter * 180 + str(number)
+            groups.add("/a", Compared((Difference(f"$.{long}", Kind.VALUE, f"a{long}", f"b{long}"),)), float(number))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

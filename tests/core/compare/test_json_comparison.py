@@ -180,8 +180,8 @@ def test_excerpts_are_short_and_printable(one: Any, other: Any) -> None:
             assert text.isprintable()
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1,]", b"NaN", b'{"a": Infinity}', b"[-Infinity]", b'"\xff"', b'{"a":1} x',
-                                  b"[" * 100_000, b'{"a":' * 50_000, b"\xfe\xff\x00[", b'"\t"', b"01"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[1,]", b"NaN", b'{"a": Infinity}', b"[-Infinity]", b'"\xff"',
+                                  b'{"a":1} x', b"[" * 100_000, b'{"a":' * 50_000, b"\xfe\xff\x00[", b'"\t"', b"01"])
 def test_what_is_no_json_is_told_and_not_raised(body: bytes) -> None:
     assert isinstance(parsed(body), str)
 

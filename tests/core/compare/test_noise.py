@@ -41,8 +41,8 @@ def test_what_both_show_alike_is_never_a_difference(rate: float) -> None:
     assert one_group(4_000, rate, rate) in ("noise", "undecided", None)
 
 
-@pytest.mark.parametrize(("candidate", "control", "count"), [(0.02, 0.0, 2_500), (1.0, 0.0, 100), (0.12, 0.04, 4_000),
-                                                             (1.0, 0.3, 400), (0.004, 0.0, 15_000)])
+@pytest.mark.parametrize(("candidate", "control", "count"), [
+    (0.02, 0.0, 2_500), (1.0, 0.0, 100), (0.12, 0.04, 4_000), (1.0, 0.3, 400), (0.004, 0.0, 15_000)])
 def test_what_the_candidate_shows_clearly_more_often_is_found(candidate: float, control: float, count: int) -> None:
     assert one_group(count, candidate, control) == "difference"
 
@@ -76,7 +76,7 @@ def test_noise_in_bursts_is_no_difference() -> None:
 
 
 def test_looking_after_every_comparison_seldom_gives_a_false_alarm() -> None:
-    """At 20 % false alarm, 300 runs of pure noise, each looked at a thousand times: at most 60 by Ville's inequality."""
+    """At 20 % false alarm, of 300 runs of noise, each looked at a thousand times, at most 60 (Ville's inequality)."""
     chance, alarms = random.Random(7), 0
     for _ in range(300):
         ours = theirs = 0
@@ -99,7 +99,7 @@ def test_evidence_grows_with_what_the_candidate_alone_shows() -> None:
 
 
 def baseline(chance: random.Random) -> dict[str, Any]:
-    """An answer that never differs but in five fields: always, often, now and then, in order, and by leaving one out."""
+    """An answer with noise in five fields: always, often, now and then, in its order, and by leaving one out."""
     answer: dict[str, Any] = {f"field{chr(97 + n // 26)}{chr(97 + n % 26)}": n for n in range(40)}
     answer |= {
         "served_at": chance.random(), "node": chance.choice(["n1", "n2", "n3"]),
@@ -147,7 +147,8 @@ def simulated(count: int, planted: list[tuple[str, str, Plant]], rate: float, se
             if chance.random() < rate:
                 plant(candidate)
         one = answer_of(primary)
-        groups.add("/", compare(rules, one, answer_of(candidate)), float(number), compare(rules, one, answer_of(control)))
+        ours, theirs = compare(rules, one, answer_of(candidate)), compare(rules, one, answer_of(control))
+        groups.add("/", ours, float(number), theirs)
     return groups
 
 
@@ -156,7 +157,7 @@ def test_fifty_planted_differences_are_all_found_under_noise_and_nothing_else() 
     assert len(planted) == 50
     groups = simulated(3_000, planted, 0.02, seed=11)
     found = {(one.key.path, one.key.kind.value) for one in reported(groups, CONTROLLED)}
-    expected = {(path, kind) for path, kind, _ in planted} | {("$.items[*]", "missing")}   # the element that went missing
+    expected = {(path, kind) for path, kind, _ in planted} | {("$.items[*]", "missing")}   # the one gone
     assert found == expected
 
 
@@ -180,3 +181,11 @@ def test_suggestions_leave_out_what_is_covered_and_what_would_ignore_everything(
     for number in range(5):
         groups.add("/", SAME, float(number), copy.copy(noisy))
     assert suggestions(groups) == ["header:x-a", "$.a", "$.ab", "$.c[*].d"]
+
+
+def test_without_noise_twenty_five_occurrences_are_enough() -> None:
+    for count, verdict in ((24, "undecided"), (25, "difference")):
+        groups = Groups()
+        for number in range(10_000):
+            groups.add("/", noted() if number < count else SAME, float(number), SAME)
+        assert findings(groups, CONTROLLED)[0].verdict == verdict
