@@ -33,7 +33,7 @@ _WHOLE_WORD = r"ssn|cvv2?|cvc2?|iban|otp|pin|sid|pan"
 _NAME = (rf"(?:(?:{_ANYWHERE})[^\"\\\\&=:{{}},\r\n]{{0,64}}|(?:{_AT_END})s?[0-9]{{0,3}}"
          rf"|(?:(?<![A-Za-z])|(?-i:(?=[A-Z])))(?:{_WHOLE_WORD})s?[0-9]{{0,3}})")
 
-_NAMES = re.compile(rb'"([^"]*)"[ \t\r\n]*:')
+_NAMES = re.compile(rb'"([^"]*+)"[ \t\r\n]*+:')      # possessive: a string that is no name is passed over once
 _COLON = re.compile(rb'"[ \t\r\n]*:[ \t\r\n]*')
 _CLEAR_NAME = re.compile(rb"[^\\,:{}\[\]]{0,64}")
 """A member's name that needs no second look: no escape, and not what stands between two strings."""
