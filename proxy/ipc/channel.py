@@ -1,4 +1,6 @@
-"""One end of the socket pair between supervisor and worker: messages in, messages out.
+"""One end of the socket pair between the supervisor and a process of its own: messages in, messages out.
+
+`Line` is for any two ends that agree on their messages; `Channel` is what supervisor and worker say to each other.
 
 Invariant: `on_closed` is called exactly once for a channel that was opened, after the last `on_message`; `reason`
 then says why when it was not an orderly end. Memory is bounded both ways: a frame by `MAX_FRAME`, and what the peer
@@ -12,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 from proxy.ipc.frames import FrameError, Frames, frame
 from proxy.ipc.messages import Message, encode
 from proxy.ipc.reader import Reader
+
+Heard = TypeVar("Heard")
 
 MAX_BACKLOG = 8 * 1024 * 1024
 """Bytes that may wait for the peer when another message is sent; one snapshot of any permitted size always fits."""
@@ -29,19 +33,24 @@ def framed(message: Message) -> bytes:
     return frame(encode(message))
 
 
-class Channel(asyncio.Protocol):
-    """Framed messages over one end of an AF_UNIX stream pair; see `open_channel`."""
+class Line(asyncio.Protocol, Generic[Heard]):
+    """Framed messages over one end of an AF_UNIX stream pair; see `open_line`.
 
-    def __init__(self, on_message: Callable[[Message], None], on_closed: Callable[[], None]) -> None:
+    `read` makes a message of a payload, or raises msgspec.DecodeError: that ends the line.
+    """
+
+    def __init__(
+        self, read: Callable[[bytes], Heard], on_message: Callable[[Heard], None], on_closed: Callable[[], None]
+    ) -> None:
+        self._read = read
         self._on_message = on_message
         self._on_closed = on_closed
         self._frames = Frames()
-        self._reader = Reader()
         self._transport: asyncio.Transport | None = None
         self._paused = False
         # What arrives while `open_channel` has not returned: a turn of the loop or two, so it needs no bound. (Pausing
         # the transport would do, if uvloop heeded it that early.)
-        self._early: list[Message] | None = []
+        self._early: list[Heard] | None = []
         self.reason: str | None = None
 
     @property
@@ -49,15 +58,8 @@ class Channel(asyncio.Protocol):
         """Whether the channel is open and the peer keeps up with what it is sent."""
         return self._transport is not None and not self._paused
 
-    def send(self, message: Message) -> bool:
-        """Queue the message; False when the channel is closed or has to be, because the peer does not read.
-
-        Raises FrameError for a message that is too large to be sent to anybody; the channel stays usable.
-        """
-        return self.send_framed(framed(message))
-
     def send_framed(self, data: bytes) -> bool:
-        """The same with what `framed` returned: a message for many is encoded once."""
+        """Queue what `frame` returned; False when the line is closed or has to be, because the peer does not read."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
@@ -93,7 +95,7 @@ class Channel(asyncio.Protocol):
         for message in early or ():
             self._deliver(message)
 
-    def _deliver(self, message: Message) -> None:
+    def _deliver(self, message: Heard) -> None:
         if self._early is not None:
             self._early.append(message)
         elif self.reason is None:
@@ -102,7 +104,7 @@ class Channel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Cut frames and hand on each message (called by the event loop)."""
         try:
-            messages = [self._reader.read(payload) for payload in self._frames.feed(data)]
+            messages = [self._read(payload) for payload in self._frames.feed(data)]
         except FrameError as error:
             self._fail(str(error))
             return
@@ -135,15 +137,41 @@ class Channel(asyncio.Protocol):
         self._on_closed()
 
 
+class Channel(Line[Message]):
+    """A line between supervisor and worker; see `open_channel`."""
+
+    def send(self, message: Message) -> bool:
+        """Queue the message; False when the channel is closed or has to be, because the peer does not read.
+
+        Raises FrameError for a message that is too large to be sent to anybody; the channel stays usable.
+        """
+        return self.send_framed(framed(message))
+
+
+async def open_line(
+    sock: socket.socket, read: Callable[[bytes], Heard], on_message: Callable[[Heard], None],
+    on_closed: Callable[[], None],
+) -> Line[Heard]:
+    """Open a line over one end of `socket.socketpair()`, which it owns from then on.
+
+    The first message comes after the caller has got the line, so it can be answered.
+    """
+    return await _opened(sock, Line(read, on_message, on_closed))
+
+
 async def open_channel(
     sock: socket.socket, on_message: Callable[[Message], None], on_closed: Callable[[], None]
 ) -> Channel:
-    """Open a channel over one end of `socket.socketpair()`, which it owns from then on.
+    """The same between supervisor and worker."""
+    return await _opened(sock, Channel(Reader().read, on_message, on_closed))
 
-    The first message comes after the caller has got the channel, so it can be answered.
-    """
+
+_L = TypeVar("_L", bound=Line[Any])
+
+
+async def _opened(sock: socket.socket, line: _L) -> _L:
     sock.setblocking(False)
     loop = asyncio.get_running_loop()
-    _, channel = await loop.create_unix_connection(lambda: Channel(on_message, on_closed), sock=sock)
-    loop.call_soon(channel.start)
-    return channel
+    await loop.create_unix_connection(lambda: line, sock=sock)
+    loop.call_soon(line.start)
+    return line

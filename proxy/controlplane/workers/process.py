@@ -88,7 +88,7 @@ class WorkerProcess:
                     *(part for address, sock in sockets for part in ("--listen", f"{sock.fileno()}={address}")),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=[theirs.fileno(), *(sock.fileno() for _, sock in sockets)],
-                    env=_environment(),
+                    env=environment(),
                 )
             self._channel = await open_channel(ours, self._on_message, self._on_closed)
         except BaseException:
@@ -202,8 +202,8 @@ class WorkerProcess:
             asyncio.get_running_loop().call_later(_LAST_WORDS_S, self.kill, "it closed its channel")
 
 
-def _environment() -> dict[str, str]:
-    """The supervisor's environment for a worker: this package first on the module path, memory it keeps, a token."""
+def environment() -> dict[str, str]:
+    """The supervisor's environment for a process of its own: this package first on the module path, memory it keeps, a token."""
     path = os.environ.get("PYTHONPATH")
     token = {heirloom.TOKEN: secrets.token_hex(_TOKEN_BYTES)}
     return {**_KEPT_MEMORY, **os.environ, **token, "PYTHONPATH": f"{_ROOT}{os.pathsep}{path}" if path else _ROOT}

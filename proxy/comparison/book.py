@@ -1,0 +1,173 @@
+"""What is known of one route: its comparisons by endpoint, its differences by group, how long its answers took.
+
+Invariants: compared = matched + different, where what differs by noise alone is matched. Memory is bounded: by the bounds
+of `Groups` and `Endpoints`, and for the rest by names that stand in the configuration.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from proxy.comparison.answers import answer_of
+from proxy.core.compare.endpoints import Endpoints
+from proxy.core.compare.groups import OTHER, Groups
+from proxy.core.compare.noise import reported
+from proxy.core.compare.pair import CompiledRules, compare
+from proxy.core.compare.rules import rules_from
+from proxy.ipc.comparing import Watched
+from proxy.ipc.pairs import Pair
+from proxy.telemetry.histogram import Histogram
+from proxy.telemetry.shadowing import field_of
+
+WINDOW_S = 60.0
+MOST_GROUP_BYTES = 4 * 1024 * 1024
+_NOBODYS_PATH = frozenset({400, 404, 405, 410, 414})
+"""Answers after which a path teaches nothing: anybody can ask for any."""
+_MOST_REASONS = 32
+
+
+@dataclass(slots=True)
+class Totals:
+    """Comparisons since the result began. `noisy`: of the matched, those that differ as the control does."""
+
+    compared: int = 0
+    matched: int = 0
+    different: int = 0
+    noisy: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+class Book:
+    """See the module. `now_s`: seconds since the epoch."""
+
+    def __init__(self, watched: Watched, now_s: float) -> None:
+        self.watched = watched
+        self.rules = CompiledRules(replace(rules_from(watched.rules), control=watched.control))
+        self.endpoints = Endpoints(self.rules.rules.endpoints)
+        self.groups = Groups(self.rules.rules.samples, most_bytes=MOST_GROUP_BYTES)
+        self.clear(now_s)
+
+    def clear(self, now_s: float) -> None:
+        """Begin afresh; the endpoints that were learned stay."""
+        self.groups.clear()
+        self.since_s = now_s
+        self.primary, self.shadow = Histogram(), Histogram()
+        self.uncompared: dict[str, int] = {}
+        """Requests without a comparison, by reason, besides those of `groups`: workers said so, or there was no room."""
+        self._own_skips: dict[str, int] = {}
+        self.durations: dict[str, Histogram] = {}
+        """By version, since they were told last."""
+        self._told = Totals()
+        self._told_fields: dict[str, int] = {}
+        self._names = 0
+        self._window: deque[tuple[float, int, int]] = deque()
+
+    def take(self, pair: Pair) -> None:
+        """One request's answers."""
+        primary = answer_of(pair.primary)
+        found = compare(self.rules, primary, answer_of(pair.shadow))
+        control = None if pair.control is None else compare(self.rules, primary, answer_of(pair.control))
+        self.groups.add(self.endpoint_of(pair), found, pair.at, control, pair.id.decode("latin-1"))
+        for version, seconds, total in ((pair.version, pair.primary.took_s, self.primary),
+                                        (pair.to, pair.shadow.took_s, self.shadow)):
+            total.add(seconds)
+            durations = self.durations.get(version)
+            if durations is None:
+                durations = self.durations[version] = Histogram()
+            durations.add(seconds)
+
+    def endpoint_of(self, pair: Pair) -> str:
+        """Method and template, such as `GET /items/{}`."""
+        template = self.endpoints.template(pair.target, learn=pair.primary.status not in _NOBODYS_PATH)
+        return f"{pair.method[:32].decode('latin-1')} {template}"
+
+    def skip(self, reason: str, count: int, *, told: bool = False) -> None:
+        """So many requests have no comparison, for this reason. `told`: a worker has counted them already."""
+        known = reason if reason in self.uncompared or len(self.uncompared) < _MOST_REASONS else OTHER
+        self.uncompared[known] = self.uncompared.get(known, 0) + count
+        if not told:
+            self._own_skips[known] = self._own_skips.get(known, 0) + count
+
+    def new_skips(self, new: Totals) -> dict[str, int]:
+        """By reason, what was skipped here since the last call, with that of `news`."""
+        skips, self._own_skips = self._own_skips, {}
+        for reason, count in new.skipped.items():
+            skips[reason] = skips.get(reason, 0) + count
+        return skips
+
+    def learn_again(self) -> None:
+        """Learn the templates that the groups name, which come from somewhere else."""
+        for name in self.groups.endpoints:
+            template = name.partition(" ")[2]
+            if template not in ("", OTHER):
+                self.endpoints.template(template)
+
+    def tidy(self) -> None:
+        """Bring together what was counted under names that have become one template since."""
+        if len(self.groups.endpoints) != self._names:
+            self.groups.rename(self._current)
+            self._names = len(self.groups.endpoints)
+
+    def shrink(self) -> None:
+        """Let go of the less frequent half of the groups, for the good of other routes."""
+        smaller = Groups(self.rules.rules.samples, most_bytes=self.groups.bytes // 2)
+        smaller.fold(self.groups)
+        smaller_again = Groups(self.rules.rules.samples, most_bytes=MOST_GROUP_BYTES)
+        smaller_again.fold(smaller)
+        self.groups = smaller_again
+
+    def totals(self) -> Totals:
+        """The sums over the endpoints."""
+        sums = Totals()
+        for one in self.groups.endpoints.values():
+            sums.compared += one.compared
+            sums.matched += one.matched + one.noisy
+            sums.different += one.different
+            sums.noisy += one.noisy
+            for reason, count in one.skipped.items():
+                sums.skipped[reason] = sums.skipped.get(reason, 0) + count
+        return sums
+
+    def news(self, now: float) -> Totals:
+        """What came since the last call. `now`: of any clock that does not go back, for the window."""
+        sums, told = self.totals(), self._told
+        new = Totals(sums.compared - told.compared, sums.matched - told.matched, sums.different - told.different,
+                     sums.noisy - told.noisy,
+                     {reason: more for reason, count in sums.skipped.items()
+                      if (more := count - told.skipped.get(reason, 0))})
+        self._told = sums
+        if new.compared:
+            self._window.append((now, new.compared, new.matched))
+        return new
+
+    def told_all(self) -> None:
+        """Take what there is for told: a predecessor has counted it."""
+        self._told = self.totals()
+        self.new_mismatches()
+
+    def window(self, now: float) -> tuple[int, int]:
+        """Compared and matched, in about the last minute."""
+        while self._window and self._window[0][0] < now - WINDOW_S:
+            self._window.popleft()
+        return sum(compared for _, compared, _ in self._window), sum(matched for _, _, matched in self._window)
+
+    def new_mismatches(self) -> dict[str, int]:
+        """By field, how many comparisons showed a difference that is reported, beyond those that were told already.
+
+        What led to a report counts too, so a field may begin with a jump. It never goes back.
+        """
+        self.tidy()
+        headers = self.rules.rules.headers
+        now: dict[str, int] = {}
+        for one in reported(self.groups, self.rules.rules):
+            name = field_of(one.key.path, one.key.kind.value, headers)
+            now[name] = now.get(name, 0) + one.group.count
+        new = {name: count - self._told_fields.get(name, 0) for name, count in now.items()}
+        for name, count in now.items():
+            self._told_fields[name] = max(count, self._told_fields.get(name, 0))
+        return {name: count for name, count in new.items() if count > 0}
+
+    def _current(self, name: str) -> str:
+        method, blank, template = name.partition(" ")
+        return f"{method} {self.endpoints.current(template)}" if blank else name

@@ -1,0 +1,76 @@
+"""The books of all routes: those that are watched, and those that are kept to be read.
+
+Invariant: what all groups together hold stays below `MOST_BYTES`, checked once a second: the largest book gives way first.
+Kept ones are `MOST_KEPT` at most; the one that was put away first is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxy.comparison.book import Book
+from proxy.ipc.comparing import Watched
+from proxy.ipc.pairs import Pair, Skipped
+
+MOST_KEPT = 50
+MOST_BYTES = 64 * 1024 * 1024
+BUSY = "comparer-busy"
+"""Why a pair was not compared that found no room."""
+OUTDATED = "outdated"
+"""Why a pair was not compared that belongs to a shadow of before the last change."""
+
+
+class Shelf:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self.books: dict[str, Book] = {}
+        self.kept: dict[str, Book] = {}
+        self.active: dict[str, None] = {}
+        """Routes of which something came since they were told of, the longest waiting first."""
+
+    def configure(self, routes: Iterable[Watched], now_s: float) -> None:
+        """Watch these from now on; see `ipc.comparing.Configure`."""
+        wanted = {watched.route: watched for watched in routes}
+        for route in [route for route in self.books if route not in wanted]:
+            self.kept[route] = self.books.pop(route)
+        for route, watched in wanted.items():
+            held = self.books.get(route) or self.kept.pop(route, None)
+            self.books[route] = held if held is not None and held.watched == watched else Book(watched, now_s)
+        while len(self.kept) > MOST_KEPT:
+            del self.kept[next(iter(self.kept))]
+
+    def find(self, route: str) -> Book | None:
+        """The book of a route, watched or kept."""
+        return self.books.get(route) or self.kept.get(route)
+
+    def clear(self, route: str, now_s: float) -> bool:
+        """Begin afresh; whether there was anything."""
+        held = self.books.get(route)
+        if held is not None:
+            held.clear(now_s)
+        return held is not None or self.kept.pop(route, None) is not None
+
+    def take(self, pair: Pair) -> Book | None:
+        """Compare; returns the book it went into."""
+        book = self.books.get(pair.route)
+        if book is None:
+            return None
+        self.active[pair.route] = None
+        if pair.to != book.watched.to:
+            book.skip(OUTDATED, 1)
+            return None
+        book.take(pair)
+        return book
+
+    def skip(self, skipped: Skipped) -> None:
+        """What a worker says of requests without a pair."""
+        if (book := self.books.get(skipped.route)) is not None:
+            book.skip(skipped.reason, skipped.count, told=True)
+            self.active[skipped.route] = None
+
+    def make_room(self) -> None:
+        """Keep to `MOST_BYTES`."""
+        every = [*self.books.values(), *self.kept.values()]
+        while sum(book.groups.bytes for book in every) > MOST_BYTES:
+            max(every, key=lambda book: book.groups.bytes).shrink()
