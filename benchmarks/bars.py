@@ -55,6 +55,25 @@ def _cpu(scenario: str, peer: str = "turnout", case: str = "") -> Of:
     return Of(scenario, "cpu_us", peer, case)
 
 
+BAD_SHADOWS = {
+    "dead": "dead", "full": "blackholed (accepts nobody)", "deaf": "blackholed (reads nothing)", "slow": "10 s slow",
+    "dripping": "dripping 1 byte/s", "garbage": "sending garbage"}
+SHADOW_BARS: tuple[Bar, ...] = (
+    Bar("client p99 with a healthy shadow, all copied ÷ without", Of("shadow", "p99_ms_ratio", case="copied"), None,
+        1.3, 1.1),
+    Bar("… and compared ÷ without", Of("shadow", "p99_ms_ratio", case="compared"), None, 1.3, 1.1),
+    *(Bar(f"client p99 with a shadow that is {text} ÷ without", Of("shadow", "p99_ms_ratio", case=case), None,
+          1.1, 1.02) for case, text in BAD_SHADOWS.items()),
+    *(Bar(f"client errors with a shadow that is {text}", Of("shadow", "errors", case=case), None, 0, 0,
+          every_round=True) for case, text in BAD_SHADOWS.items()),
+    Bar("worker CPU per request, all copied ÷ without", Of("shadow", "cpu_us_ratio", case="copied"), None, 2.0, 1.6),
+    Bar("worker CPU per request, all copied, 2 KiB of JSON compared ÷ without",
+        Of("shadow", "cpu_us_ratio", case="compared"), None, 2.5, 1.8),
+    Bar("growth by 1,000 uploads of 10 MiB copied to a blackhole, beyond theirs ÷ the configured cap",
+        Of("shadow-memory", "of_cap", case="deaf"), None, 1, 1, every_round=True),
+    Bar("planted differences that are not reported, of 50", Of("shadow-found", "missed"), None, 0, 0, every_round=True),
+    Bar("groups reported that were not planted", Of("shadow-found", "false_groups"), None, 0, 0, every_round=True),
+)
 BARS: tuple[Bar, ...] = (
     Bar("CPU per browser-like request ÷ nginx's", _cpu("browser"), _cpu("browser", "nginx"), 1.7, 1.0),
     Bar("CPU per browser-like request ÷ Envoy's", _cpu("browser"), _cpu("browser", "envoy"), 0.5, 0.3),
@@ -89,6 +108,7 @@ BARS: tuple[Bar, ...] = (
     Bar("p99 of data traffic while the admin API is flooded ÷ without", Of("flood", "p99_ms", case="flooded"),
         Of("flood", "p99_ms", case="quiet"), 1.2, 1.05),
     Bar("metrics and access log per request", Of("remembering", "both_us", case="code"), None, 1.5, 0.7, " µs"),
+    *SHADOW_BARS,
 )
 
 

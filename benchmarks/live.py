@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bench import Bench, Proxy
 from benchmarks.loads import steady
@@ -19,6 +20,16 @@ from benchmarks.peers.live import Live
 RATE = 5000                                     # requests per second
 WORKERS = 2
 READY_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What stands behind it besides the service: `versions` and `routes` as YAML, and servers for the old version in
+    the service's place, which then need not be able to do what the service can."""
+
+    versions: str = ""
+    routes: str = ""
+    old: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +50,10 @@ class LiveProxy:
         """Both cores: two workers on one would only measure how they take turns."""
         return sorted({self.bench.cores.proxy, self.bench.cores.load})
 
-    def load(self, rate: float = RATE, seed: int = 0) -> steady.Running:
-        """A steady load that has begun."""
+    def load(self, rate: float = RATE, seed: int = 0, **more: Any) -> steady.Running:
+        """A steady load that has begun. `more`: of its plan."""
         record = str(self.bench.folder / f"record-{time.monotonic_ns()}")
-        return steady.Running(steady.Plan(self.place.port, rate, record, seed=seed), self.cores)
+        return steady.Running(steady.Plan(self.place.port, rate, record, seed=seed, **more), self.cores)
 
     def supervisor(self) -> int:
         """The process id of the one that is in charge now."""
@@ -65,12 +76,13 @@ class LiveProxy:
 
 
 @contextlib.contextmanager
-def live(bench: Bench, label: str, access_log: str = "off", cores: Sequence[int] = ()) -> Iterator[LiveProxy]:
+def live(bench: Bench, label: str, access_log: str = "off", cores: Sequence[int] = (),
+         behind: Behind = Behind()) -> Iterator[LiveProxy]:
     """Turnout for the length of a block, with its journal on disk."""
     with tempfile.TemporaryDirectory(prefix="turnout-bench-state-", dir="/var/tmp") as state_dir:
-        peer = Live(state_dir, access_log)
-        place = bench.place(peer, label, workers=WORKERS)
-        with bench.up(peer, place, cores=cores or sorted({bench.cores.proxy, bench.cores.load})) as proxy:
+        peer = Live(state_dir, access_log, behind.versions, behind.routes)
+        place = bench.place(peer, label, behind.old, workers=WORKERS)
+        with bench.up(peer, place, not behind.old, cores or sorted({bench.cores.proxy, bench.cores.load})) as proxy:
             admin = Admin(place.admin_port)
             try:
                 yield LiveProxy(bench, proxy, peer, admin)

@@ -1,18 +1,22 @@
 """The service behind every proxy: nginx on the load's core, in two versions that name themselves in `X-Version`.
 
-Small answers with eight headers, files of 16 KiB and 1 MiB out of memory, and a sink that has read a whole upload
+Small answers with eight headers, JSON of 2 KiB in which one value is another each time (`/json/…`), files of 16 KiB
+and 1 MiB out of memory, and a sink that has read a whole upload
 before it answers (an early answer would measure something else). What comes to `/noted` is noted: a line with its
 `X-Sent` in the file `noted-old` or `noted-new`.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import Program, Programs, free_port
 
 SERVERS = 50                                    # addresses 127.0.0.1 … 127.0.0.50, for a version of many servers
+JSON_SIZE = 2 * 1024
+ITEMS = 14
 SIZES = {"16k": 16 * 1024, "1m": 1024 * 1024}
 
 NGINX = """\
@@ -55,6 +59,7 @@ SERVER = """\
             access_log {folder}/noted-{version} noted;
             default_type text/html; return 200 "<p>hello from {version}</p>\\n";
         }}
+        location /json/ {{ default_type application/json; return 200 '{document}'; }}
         location = /16k {{ alias {folder}/16k; }}
         location = /1m {{ alias {folder}/1m; }}
         location = /upload {{
@@ -86,7 +91,7 @@ class Origin:
 def render(origin: Origin, folder: Path, as_root: bool, descriptors: int) -> str:
     """nginx's configuration."""
     servers = [
-        SERVER.format(version=version, folder=folder, listens="\n".join(
+        SERVER.format(version=version, folder=folder, document=document(), listens="\n".join(
             f"        listen {address} backlog=4096;" for address in addresses))
         for version, addresses in (("old", origin.old(SERVERS)), ("new", origin.new()))]
     return NGINX.format(folder=folder, servers="\n".join(servers), user="user root;" if as_root else "",
@@ -102,6 +107,17 @@ def start(programs: Programs, core: int, as_root: bool, descriptors: int) -> tup
     config = folder / "origin.conf"
     config.write_text(render(origin, folder, as_root, descriptors))
     return origin, programs.start("origin", ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(config)], [core])
+
+
+def document() -> str:
+    """A page of a catalogue as nginx's configuration has it. Its `request` is 32 digits that nginx makes up, so two
+    answers are never the same bytes and have to be compared by structure."""
+    items = [{"id": 4200 + number, "name": f"Turnout No. {number}", "price": {"amount": 1990 + 50 * number,
+              "currency": "EUR"}, "stock": number * 7 % 11, "tags": ["track", "h0", "left" if number % 2 else "right"]}
+             for number in range(ITEMS)]
+    page = {"request": "$request_id", "page": 3, "sort": "price", "items": items, "note": ""}
+    page["note"] = "x" * (JSON_SIZE - len(json.dumps(page)) - 32 + len("$request_id"))
+    return json.dumps(page)
 
 
 def content(size: int) -> bytes:

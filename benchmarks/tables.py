@@ -50,6 +50,16 @@ ROWS: tuple[Row, ...] = (
     Row("metrics, µs per request", "remembering", "metrics_us", "code"),
     Row("access log, µs per request", "remembering", "line_written_us", "code"),
     Row("access log under load, on minus off, CPU µs", "remembering", "lines_us", "lines"),
+    Row("without a shadow, p99, ms", "shadow", "p99_ms", "off"),
+    Row("all copied, p99, ms", "shadow", "p99_ms", "copied"),
+    Row("all compared, p99, ms", "shadow", "p99_ms", "compared"),
+    Row("without a shadow, CPU µs of the workers", "shadow", "cpu_us", "off"),
+    Row("all copied, CPU µs of the workers", "shadow", "cpu_us", "copied"),
+    Row("all compared, CPU µs of the workers", "shadow", "cpu_us", "compared"),
+    Row("… of the comparer per comparison of 2 KiB", "shadow", "comparer_us", "compared"),
+    Row("1,000 uploads of 10 MiB, workers grow by MiB", "shadow-memory", "grew_mib", "plain"),
+    Row("… all copied to a blackhole, cap 64 MiB", "shadow-memory", "grew_mib", "deaf"),
+    Row("planted differences found, of 50", "shadow-found", "found"),
 )
 
 

@@ -41,6 +41,7 @@ PARTS = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 RETRY_NS = 20_000_000                           # until a connection that could not be made is tried again
 STDIN = 0
 GO, PAUSE = b"g", b"p"
+FIRST_PATH = b"A"                               # goes on with `paths[0]`, b"B" with the next …
 NEVER = 2**62
 
 
@@ -48,8 +49,8 @@ NEVER = 2**62
 class Plan:
     """What to send: requests per second over so many connections, each given up after about `life` requests.
 
-    `raw`: whole requests to send in turn instead of a browser's; then any status is an answer. `paused`: nothing is
-    sent before `resume`.
+    `raw`: whole requests to send in turn instead of a browser's; then any status is an answer. `paths`: those that
+    `switch` chooses from, 26 at most. `paused`: nothing is sent before `resume` or `switch`.
     """
 
     port: int
@@ -60,6 +61,7 @@ class Plan:
     life: int = 400
     seed: int = 0
     raw: Sequence[str] = ()
+    paths: Sequence[str] = ()
     paused: bool = False
 
 
@@ -113,8 +115,7 @@ class Steady:
 
     def run(self) -> None:
         """Send until standard input ends, then wait for the answers."""
-        self.heads = [text.encode() for text in self.plan.raw] or [
-            _with_stamp(requests.head(number, self.plan.path)) for number in range(requests.COOKIES)]
+        self.heads = [text.encode() for text in self.plan.raw] or _heads(self.plan.path)
         self.poll.register(self.timer.fd, select.EPOLLIN)
         self.poll.register(STDIN, select.EPOLLIN)
         for _ in range(self.plan.connections):
@@ -136,7 +137,9 @@ class Steady:
             self._send_what_is_due(moments)
 
     def _begin(self, told: bytes) -> Iterator[int]:
-        """Go on from now, or pause."""
+        """Go on from now, also with another path, or pause."""
+        if told.isupper():
+            self.heads, told = _heads(self.plan.paths[ord(told) - ord(FIRST_PATH)]), GO
         now = time.monotonic_ns()
         moments = self._moments(now) if told == GO else iter(lambda: NEVER, None)
         self.next_due = next(moments)
@@ -264,6 +267,10 @@ class Steady:
                           "losses": [asdict(loss) for loss in self.losses]}), flush=True)
 
 
+def _heads(path: str) -> list[bytes]:
+    return [_with_stamp(requests.head(number, path)) for number in range(requests.COOKIES)]
+
+
 def _with_stamp(head: str) -> bytes:
     """A head up to its id, with a place for the time it was sent; what is in it must not look like a format."""
     start, _, rest = head.replace("%", "%%").partition("\r\nX-Request-Id: ")
@@ -319,6 +326,10 @@ class Running:
     def resume(self) -> None:
         """Send on; what was not sent meanwhile is left out."""
         self._tell(GO)
+
+    def switch(self, number: int) -> None:
+        """Send on, to the path of this number of the plan's `paths`."""
+        self._tell(bytes([ord(FIRST_PATH) + number]))
 
     def _tell(self, command: bytes) -> None:
         assert self._process.stdin is not None

@@ -24,8 +24,8 @@ timeouts: {{drain: 10s, orphan: 20s}}
 versions:
   old: {{servers: ["http://{old}"]}}
   new: {{servers: ["http://{new}"]}}
-routes:
-  - name: r0
+{versions}routes:
+{routes}  - name: r0
     split: {{old: {share}, new: {rest}}}
     sticky: {{app_cookie: uid}}
 """
@@ -33,10 +33,13 @@ routes:
 
 @dataclass(frozen=True)
 class Live(Turnout):
-    """See the module. `state_dir`: a folder on a disk, since a file system in memory makes durable writes free."""
+    """See the module. `state_dir`: a folder on a disk, since a file system in memory makes durable writes free.
+    `more_versions` and `more_routes`: besides, as indented lines of YAML."""
 
     state_dir: str = "memory"
     access_log: str = "off"
+    more_versions: str = ""
+    more_routes: str = ""
 
     def files(self, place: Place) -> Mapping[str, str]:
         return {"turnout.yaml": self.config(place)}
@@ -46,7 +49,8 @@ class Live(Turnout):
         return CONFIG.format(
             port=place.port, workers=place.workers, admin_port=place.admin_port, state_dir=self.state_dir,
             access_log=self.access_log, digest=hashlib.sha256(TOKEN.encode()).hexdigest(), old=place.old[0],
-            new=place.new[0], share=100 - new, rest=new)
+            new=place.new[0], share=100 - new, rest=new, versions=self.more_versions,
+            routes=self.more_routes)
 
     def write(self, place: Place, new: int) -> None:
         """Change the file, at once and whole."""

@@ -17,6 +17,9 @@ from benchmarks.scenarios.kill import Kill
 from benchmarks.scenarios.latency import Latency
 from benchmarks.scenarios.orphan import Orphan
 from benchmarks.scenarios.remembering import Remembering
+from benchmarks.scenarios.shadow import Shadow
+from benchmarks.scenarios.shadow_found import ShadowFound
+from benchmarks.scenarios.shadow_memory import ShadowMemory
 from benchmarks.scenarios.steadiness import Steadiness
 
 
@@ -43,4 +46,5 @@ STANDING: tuple[Scenario, ...] = (throughput.BROWSER, throughput.BODY_16K, throu
                                   throughput.CONNECTIONS, Latency())
 OWN: tuple[Scenario, ...] = (MANY_ROUTES, MANY_SERVERS, Idle(), Giant(), Kill())
 LIVE: tuple[Scenario, ...] = (Change(), Steadiness(), Orphan(), Flood(), Remembering())
-SCENARIOS = STANDING + OWN + LIVE
+SHADOWS: tuple[Scenario, ...] = (Shadow(), ShadowMemory(), ShadowFound())
+SCENARIOS = STANDING + OWN + LIVE + SHADOWS
