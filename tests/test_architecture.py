@@ -16,7 +16,7 @@ RANKS = {
     "errors": 0, "clock": 0,
     "core": 1, "http1": 1,
     "telemetry": 2, "settings": 2, "ipc": 2,
-    "dataplane": 3, "controlplane": 3,
+    "dataplane": 3, "controlplane": 3, "comparison": 3,
     "admin": 4,
     "cli": 5,
     "__main__": 6,
@@ -140,9 +140,10 @@ def test_only_the_exposition_knows_prometheus() -> None:
     assert users <= {"proxy.telemetry.exposition"}
 
 
-def test_a_worker_imports_nothing_that_costs_start_time_and_memory() -> None:
+@pytest.mark.parametrize("room", ["dataplane", "comparison"])
+def test_a_worker_and_the_comparer_import_nothing_that_costs_start_time_and_memory(room: str) -> None:
     """Read from a real process: what third-party modules import in turn counts too."""
-    program = "import sys, proxy.dataplane.__main__; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    program = f"import sys, proxy.{room}.__main__; print(' '.join({{name.split('.')[0] for name in sys.modules}}))"
     run = subprocess.run(
         [sys.executable, "-P", "-c", program], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
     )

@@ -20,10 +20,12 @@ from proxy.admin.handlers_events import EventHandlers
 from proxy.admin.handlers_explain import ExplainHandlers
 from proxy.admin.handlers_process import ProcessHandlers
 from proxy.admin.handlers_routes import RouteHandlers
+from proxy.admin.handlers_shadow import ShadowHandlers
 from proxy.admin.handlers_status import StatusHandlers
 from proxy.admin.openapi import document
 from proxy.admin.operations import Operation, prepare
 from proxy.admin.problems import COMMON_FIELDS, Refused, problem
+from proxy.admin.recordings import Recordings
 from proxy.admin.refusals import refused
 from proxy.admin.sse import Streams
 from proxy.admin.tally import Tally
@@ -45,6 +47,7 @@ class Api:
         self._control = control
         self._failures = Failures()
         self.streams = Streams(control)
+        self.recordings = Recordings(control)
         self.tally = Tally(control.commands.feed)
         self._guard = Guard(control, self._failures, private=private)
         self.operations = self._operations()
@@ -53,7 +56,8 @@ class Api:
     def _operations(self) -> list[Operation]:
         control = self._control
         topics = (
-            StatusHandlers(control, self._failures, self.tally), RouteHandlers(control), ExplainHandlers(control),
+            StatusHandlers(control, self._failures, self.tally), RouteHandlers(control),
+            ShadowHandlers(control, self.recordings, self._guard.still_holds), ExplainHandlers(control),
             EventHandlers(control, self.streams, self._guard.still_holds), ConfigHandlers(control),
             ProcessHandlers(control, lambda: json_bytes(document(self.operations))),
         )

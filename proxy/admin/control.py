@@ -17,6 +17,7 @@ from proxy.controlplane.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from proxy.controlplane.commands.commands import Commands
+    from proxy.controlplane.comparer.comparer import Comparer
     from proxy.controlplane.journal.journal import Journal
     from proxy.telemetry.exposition import Exposition
 
@@ -35,6 +36,7 @@ class Patience:
     body_s: float = 10.0        # head → end of the body; 64 KiB at 6.4 KiB/s, slower than any modem
     idle_s: float = 75.0        # between two requests of one connection, and for an answer to be taken
     heartbeat_s: float = 15.0   # below the 30 s and 60 s after which proxies in between drop a silent stream
+    lines_s: float = 10.0       # the same of a recording, whose blank lines a program reads
     write_s: float = 10.0       # one piece of a stream, until its reader has taken the one before
 
 
@@ -43,7 +45,8 @@ class Control:
     """Everything the handlers need.
 
     `exposition` is None where no metrics are kept (then `/metrics` is not there), `upgrade` where this process cannot
-    be succeeded. `wall`: seconds since the epoch, for what people read; `clock`: for durations.
+    be succeeded, `comparer` where answers are never compared. `wall`: seconds since the epoch, for what people read;
+    `clock`: for durations.
     """
 
     supervisor: Supervisor
@@ -54,3 +57,4 @@ class Control:
     clock: Clock = monotonic
     wall: Clock = time.time
     patience: Patience = Patience()
+    comparer: Comparer | None = None

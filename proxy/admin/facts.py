@@ -11,7 +11,7 @@ from proxy.admin.tally import Tally
 from proxy.controlplane.workers.slot import Slot
 from proxy.core.snapshot import Snapshot
 from proxy.core.split import shares
-from proxy.telemetry.exposition import Facts, Share, WorkerFacts
+from proxy.telemetry.exposition import ComparerFacts, Facts, Share, WorkerFacts
 
 
 def facts_of(control: Control, failures: Failures, tally: Tally, started_at: float) -> Facts:
@@ -34,7 +34,16 @@ def facts_of(control: Control, failures: Failures, tally: Tally, started_at: flo
         events=dict(tally.counts),
         journal_failures=commands.journal_failures,
         login_failures=failures.total,
+        shadows=tuple((route.name, route.shadow.to) for route in snapshot.routes if route.shadow is not None),
+        comparer=_comparer(control),
     )
+
+
+def _comparer(control: Control) -> ComparerFacts | None:
+    comparer = control.comparer
+    if comparer is None or not (comparer.wanted or comparer.pid):
+        return None
+    return ComparerFacts(comparer.pid, comparer.running, comparer.restarts)
 
 
 def _shares(snapshot: Snapshot) -> tuple[Share, ...]:

@@ -28,7 +28,7 @@ def route_view(route: Route, state: RouteState, now: float) -> shapes.RouteShape
             "by": route.sticky.by, "mode": route.sticky.mode, "name": route.sticky.name},
         "split": dict(course.split),
         "shares": dict(zip(versions, shares([weight for _, weight in course.split]), strict=True)),
-        "shadow": _shadow_view(course.shadow),
+        "shadow": shadow_view(course.shadow),
         "as_written": course == state.written,
         "can_undo": state.before is not None,
         "pending": _pending_view(state.pending, now),
@@ -42,7 +42,7 @@ def routes_view(routes: Iterable[Route], state: State, now: float) -> list[shape
 
 def course_view(course: Course) -> shapes.CourseShape:
     """Where a route's requests and copies go."""
-    return {"split": dict(course.split), "shadow": _shadow_view(course.shadow)}
+    return {"split": dict(course.split), "shadow": shadow_view(course.shadow)}
 
 
 def event_view(event: Event) -> shapes.EventShape:
@@ -67,7 +67,8 @@ def changed_view(outcome: Outcome) -> shapes.Changed:
     }
 
 
-def _shadow_view(shadow: Shadow | None) -> shapes.ShadowShape | None:
+def shadow_view(shadow: Shadow | None) -> shapes.ShadowShape | None:
+    """Which requests are copied; None for none."""
     if shadow is None:
         return None
     return {"to": shadow.to, "percent": shadow.percent, "methods": list(shadow.methods)}

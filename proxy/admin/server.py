@@ -67,6 +67,7 @@ async def admin_server(control: Control, settings: AdminSettings,
             task.cancel()
         api.tally.close()
         api.streams.end()
+        api.recordings.end()
         await runner.cleanup()
         if own is not None:
             own.close()

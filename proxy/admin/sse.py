@@ -70,7 +70,7 @@ class Streams:
                       still_allowed: Callable[[], bool]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
         await response.prepare(request)
-        write = _Writer(response, request, self._control.patience.write_s)
+        write = Writer(response, request, self._control.patience.write_s)
         await write(f"retry: {_RETRY_MS}\n\n".encode())
         last = after or 0
         if after is not None:
@@ -117,7 +117,7 @@ class Streams:
                 return
 
 
-class _Writer:
+class Writer:
     """Writes to one reader, and gives it up when it does not read."""
 
     def __init__(self, response: web.StreamResponse, request: web.Request, within_s: float) -> None:
@@ -126,6 +126,7 @@ class _Writer:
         self._within_s = within_s
 
     async def __call__(self, piece: bytes) -> None:
+        """Write it. Raises ConnectionResetError when the reader has not taken it in time."""
         try:
             async with asyncio.timeout(self._within_s):
                 await self._response.write(piece)

@@ -18,6 +18,7 @@ from proxy.admin.control import Control
 from proxy.admin.server import open_admin
 from proxy.clock import monotonic
 from proxy.controlplane.commands.commands import Commands
+from proxy.controlplane.comparer.comparer import Comparer
 from proxy.controlplane.errors import NotJournaled, StartError
 from proxy.controlplane.events import TURNOUT, Author
 from proxy.controlplane.journal.folder import last_holder
@@ -40,6 +41,8 @@ from proxy.telemetry.exposition import Exposition
 log = structlog.get_logger("turnout")
 
 _NO_STATE = State(0)
+_COMPARED = "compared"
+"""Where the luggage has what the comparer knows."""
 
 
 class Program:
@@ -61,6 +64,8 @@ class Program:
         self.supervisor = Supervisor(waiting, listeners, settings.workers, worker_command=worker_command)
         self.supervisor.keep_files = inherited is not None  # they are the predecessor's until we have taken over
         self.supervisor.follow(self.orphans)
+        self.comparer = Comparer(self.supervisor)
+        self.supervisor.on_snapshot = self.comparer.configure
         self.admin: Listeners | None = None
         self.handover = Handover(self.supervisor, Household(self._estate, self._freeze, self._thaw))
 
@@ -89,12 +94,13 @@ class Program:
     async def _succeed(self, inherited: Inheritance) -> None:
         self.admin = open_admin(self.settings.admin.listen, inherited.admin)
         await self.supervisor.prepare()
-        luggage = unpack(await inherited.ready(self.supervisor))
-        self._unpack(luggage)
+        packed = await inherited.ready(self.supervisor)
+        self._unpack(unpack(packed))
+        self.comparer.inherit(packed.get(_COMPARED))
         await self.supervisor.start(self.compiled(self.settings, self.commands.state))
         await inherited.take(self.supervisor)
         self.supervisor.keep_files = False
-        self.verb, self.reason = "upgrade", " · ".join(filter(None, (luggage.author, luggage.reason)))
+        self.verb = "upgrade"
 
     async def begin(self) -> None:
         """Journal that this process begins, and what moved by that. Raises StartError when that cannot be kept.
@@ -114,7 +120,8 @@ class Program:
         limits = snapshot.policy.limits
         connections = affordable_connections(limits.connections, self._descriptors, self.settings.workers)
         policy = replace(snapshot.policy, limits=replace(limits, connections=connections))
-        return replace(snapshot, routes=steered(settings.routes, state), policy=policy)
+        routes = steered(settings.routes, state)
+        return replace(snapshot, routes=routes, policy=policy, comparer=self.comparer.place(routes))
 
     def _compose(self, stored: State | None) -> None:
         settings, journal = self.settings, self._journal
@@ -125,8 +132,9 @@ class Program:
                                  clock=monotonic, wall=time.time)
         self.control = Control(
             self.supervisor, self.commands, journal, Exposition(self.supervisor.fold, settings.buckets),
-            self.upgrade if self.handover.possible else None)
+            self.upgrade if self.handover.possible else None, comparer=self.comparer)
         self.supervisor.on_event = self._note
+        self.comparer.on_event = self._note_comparer
 
     def _unpack(self, luggage: Luggage) -> None:
         settings, inherited = self.settings, self._inherited
@@ -139,6 +147,7 @@ class Program:
             self._journal.append(luggage.events, luggage.state)
         else:
             self._secret = settings.secret or load_secret(settings.state_dir)
+        self.reason = " · ".join(filter(None, (luggage.author, luggage.reason)))
         self._compose(self._journal.state if same else luggage.state)
 
     def _found(self) -> str:
@@ -162,6 +171,9 @@ class Program:
     def _note(self, verb: str, facts: Mapping[str, Any]) -> None:
         self.commands.record(verb, TURNOUT, ", ".join(f"{name} {value}" for name, value in facts.items()))
 
+    def _note_comparer(self, verb: str, route: str | None, reason: str) -> None:
+        self.commands.record(verb, TURNOUT, reason, route)
+
     def _estate(self) -> Estate:
         lock_fd = None if self._journal is None else self._journal.lock_fd
         return Estate(self.supervisor.listeners, self.admin, lock_fd)
@@ -173,7 +185,8 @@ class Program:
         try:
             state, state_dir = self.commands.state, _real(self.settings.state_dir)
             newest = journal.events(limit=MOST_EVENTS, newest_first=True) if state_dir is None else []
-            return pack(Luggage(state, state_dir, self._secret, tuple(reversed(newest)), author.name, reason))
+            luggage = Luggage(state, state_dir, self._secret, tuple(reversed(newest)), author.name, reason)
+            return {**pack(luggage), _COMPARED: await self.comparer.save()}
         except BaseException:
             self.commands.resume()
             raise
@@ -193,11 +206,13 @@ class Program:
         inherited = self._inherited
         if inherited is None or inherited.taken:
             await self.supervisor.stop(0.0)
+            await self.comparer.stop()
             self._let_go()
         else:
             self._let_go()
             await inherited.close()
             await self.supervisor.stop(self.settings.policy.timeouts.drain)
+            await self.comparer.stop()
 
     def _let_go(self) -> None:
         if self.admin is not None:

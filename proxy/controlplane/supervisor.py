@@ -22,6 +22,7 @@ from proxy.controlplane.workers.lifecycle import State
 from proxy.controlplane.workers.listeners import Listeners
 from proxy.controlplane.workers.process import WORKER_COMMAND
 from proxy.controlplane.workers.slot import Crew, Slot
+from proxy.core.route import Route
 from proxy.core.snapshot import Snapshot
 from proxy.core.withdrawal import without
 from proxy.ipc.channel import framed
@@ -94,6 +95,8 @@ class Supervisor:
         self.fold = Fold()
         self.on_event: Callable[[str, dict[str, Any]], None] = _nobody_cares
         """Told what belongs into the journal: `worker-replaced` with worker, because, restarts and in_s."""
+        self.on_snapshot: Callable[[Snapshot], None] = _nobody_looks
+        """Told every snapshot that comes into force, just before the workers are."""
         self.listeners = listeners
         self._patience = patience
         self._clock = clock
@@ -179,6 +182,7 @@ class Supervisor:
         predecessor's workers serve on.
         """
         self.snapshot = snapshot or self.snapshot
+        self.on_snapshot(self.snapshot)
         self._outcome = asyncio.get_running_loop().create_future()
         try:
             self._may_begin = True
@@ -226,6 +230,7 @@ class Supervisor:
         began = self._clock()
         message = framed(Apply(snapshot, tuple(cut)))  # once for all: a large snapshot takes milliseconds
         self.snapshot = snapshot
+        self.on_snapshot(snapshot)
         # One that has not begun yet will begin with this one, and serves nobody until then.
         processes = [slot.process for slot in self.slots if slot.process is not None and slot.process.has_begun]
         for process in processes:
@@ -338,9 +343,14 @@ class Supervisor:
 
 def _scope_of(snapshot: Snapshot) -> Scope:
     return Scope(
-        ((route.name, version) for route in snapshot.routes for version, _ in route.split),
+        ((route.name, version) for route in snapshot.routes for version in _versions_of(route)),
         ((version.name, server.address) for version in snapshot.versions for server in version.servers),
     )
+
+
+def _versions_of(route: Route) -> list[str]:
+    shadow = [] if route.shadow is None else [route.shadow.to]
+    return [version for version, _ in route.split] + shadow
 
 
 def _settle(future: asyncio.Future[None] | None, error: StartError | None = None) -> bool:
@@ -356,6 +366,10 @@ def _settle(future: asyncio.Future[None] | None, error: StartError | None = None
 
 def _nobody_cares(_verb: str, _facts: dict[str, Any]) -> None:
     """Stand in for whoever wants to know."""
+
+
+def _nobody_looks(_snapshot: Snapshot) -> None:
+    """The same for snapshots."""
 
 
 def _report_failure(task: asyncio.Task[None]) -> None:

@@ -15,16 +15,25 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+from proxy.telemetry import shadowing
 from proxy.telemetry.buckets import cumulative
 from proxy.telemetry.counters import DURATION
-from proxy.telemetry.facts import Facts, Share, WorkerFacts
+from proxy.telemetry.facts import ComparerFacts, Facts, Share, WorkerFacts
 from proxy.telemetry.families import FAMILIES, Family
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.procstat import CpuTotals
-from proxy.telemetry.reading import HistogramRows, Rows, read_durations, read_facts, read_fold, read_processes
+from proxy.telemetry.reading import (
+    HistogramRows,
+    Rows,
+    read_durations,
+    read_facts,
+    read_fold,
+    read_processes,
+    read_shadow_durations,
+)
 from proxy.telemetry.scope import Labels
 
-__all__ = ["Exposition", "Facts", "Page", "Share", "WorkerFacts"]
+__all__ = ["ComparerFacts", "Exposition", "Facts", "Page", "Share", "WorkerFacts"]
 
 _OPENMETRICS = "application/openmetrics-text"
 _PLAIN_BELOW = 1_000_000
@@ -80,6 +89,9 @@ class Page(Collector):
         for name, family in FAMILIES.items():
             if name == DURATION:
                 yield _Durations(family, read_durations(fold, facts), self._buckets)
+            elif name == shadowing.DURATION:
+                if durations := read_shadow_durations(fold, facts):
+                    yield _Durations(family, durations, self._buckets)
             elif rows[name]:
                 yield _Plain(family, rows[name])
 

@@ -41,6 +41,15 @@ class WorkerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparerFacts:
+    """The process that compares answers. `pid` is None while there is none; `up`: whether it works."""
+
+    pid: int | None
+    up: bool
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that one scrape is to be told. Times are seconds since the epoch.
 
@@ -48,6 +57,7 @@ class Facts:
     `buckets`: upper bounds of the latency histograms in seconds, ascending; empty for those that the exposition was
     made with. `connections_limit`: of all workers together, None when it is not known. `pending`: by route, when its
     unconfirmed change will be undone. `events`: how many there were of each verb since this supervisor started.
+    `shadows`: every route with a shadow, and the version that gets the copies. `comparer`: None where none is needed.
     `last_reload_at`: None while the file was only read at the start.
     """
 
@@ -66,3 +76,5 @@ class Facts:
     events: Mapping[str, int] = field(default_factory=dict)
     journal_failures: int = 0
     login_failures: int = 0
+    shadows: tuple[tuple[str, str], ...] = ()
+    comparer: ComparerFacts | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from proxy.telemetry import counters as counted
+from proxy.telemetry import shadowing
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
 _UNITS = ("seconds", "bytes")
@@ -27,6 +28,8 @@ LOGIN_FAILURES = "turnout_admin_login_failures_total"
 CONNECTIONS_LIMIT = "turnout_connections_limit"
 WORKERS = "turnout_workers"
 RESTARTS = "turnout_worker_restarts_total"
+COMPARER_UP = "turnout_comparer_up"
+COMPARER_RESTARTS = "turnout_comparer_restarts_total"
 BUILD = "turnout_build_info"
 START = "turnout_start_time_seconds"
 PROCESS_CPU = "turnout_process_cpu_seconds_total"
@@ -74,6 +77,21 @@ _ALL: tuple[tuple[str, Kind, tuple[str, ...], str], ...] = (
     (WEIGHT, "gauge", _PAIR, "Weight of this version in the split in force."),
     (ROLE, "info", (*_PAIR, "role"), "Whether this version is the baseline of the route or a candidate."),
     (REVERTS, "gauge", ("route",), "When the unconfirmed change of this route will be undone, in seconds since 1970."),
+    (counted.SHADOW_REQUESTS, "counter", ("route", "outcome"), "Copies of requests that ended, by what became of them."),
+    (counted.SHADOW_SKIPPED, "counter", ("route", "reason"), "Requests that were not copied, or not compared, and why."),
+    (counted.SHADOW_FRACTION, "gauge", ("route",),
+     "What load leaves of the copies that are asked for, 0 to 1, at the worker that sheds most."),
+    (shadowing.COMPARED, "counter", ("route", "result"),
+     "Pairs of answers that were compared, by result (matched, different); what differs by noise alone matches."),
+    (shadowing.MISMATCHES, "counter", ("route", "field"),
+     "Comparisons that showed a reported difference: status, header:NAME (of those configured), header:*, body:KIND."),
+    (shadowing.MATCH_RATIO, "gauge", ("route",), "Part of the comparisons of the last minute that match, 0 to 1."),
+    (shadowing.DURATION, "histogram", _PAIR,
+     "Of copied requests, how long each version took to answer: the one that answered the client beside the shadow."),
+    (COMPARER_UP, "gauge", (), "Whether the process that compares answers works, 1 or 0; absent where none is needed."),
+    (COMPARER_RESTARTS, "counter", (), "Comparer processes that ended unasked and were replaced."),
+    (shadowing.DROPPED, "counter", (), "Pairs that were not compared because the comparer had too much to do."),
+    (shadowing.BROKEN, "counter", (), "Connections to the comparer that were closed for what they sent."),
     (counted.UPSTREAM_ERRORS, "counter", ("version", "server", "kind"),
      "Attempts that failed at a server, also those that a retry made good."),
     (counted.REFUSALS, "counter", ("reason",), "Answers that Turnout gave itself, by the reason they name."),

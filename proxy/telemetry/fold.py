@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from proxy.telemetry.counters import LABELS
+from proxy.telemetry import counters as counted
+from proxy.telemetry import shadowing
 from proxy.telemetry.histogram import BOUNDS, Histogram
 from proxy.telemetry.scope import Scope
 
 Labels = tuple[str, ...]
+_LABELS = {**counted.LABELS, **shadowing.LABELS}
 _NOBODY = 0
 """Processes are counted from 1."""
 
@@ -64,7 +66,7 @@ class Fold:
         """
         for by_name in (self._counters, self._histograms):
             for name, series in by_name.items():
-                holds = scope.holds(LABELS.get(name, ()))
+                holds = scope.holds(_LABELS.get(name, ()))
                 for labels in [labels for labels in series if not holds(labels)]:
                     del series[labels]
 
@@ -111,6 +113,13 @@ class Fold:
         for labels, value in self._values(name):
             sums[labels] = sums.get(labels, 0) + value
         return sums
+
+    def lowest(self, name: str) -> dict[Labels, float]:
+        """Return for every series of a gauge the least that a living process said of it."""
+        least: dict[Labels, float] = {}
+        for labels, value in self._values(name):
+            least[labels] = min(value, least.get(labels, value))
+        return least
 
     def worst(self, name: str) -> float:
         """Return the largest value of a gauge over the living processes (a delay does not add up); 0 if none."""

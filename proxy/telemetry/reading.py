@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from proxy.telemetry import counters as counted
 from proxy.telemetry import families as name
-from proxy.telemetry import procstat
+from proxy.telemetry import procstat, shadowing
 from proxy.telemetry.facts import Facts
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.histogram import Histogram
@@ -24,27 +24,33 @@ _OTHER = "other"
 _STATES = ("starting", "serving", "draining", "dead")
 _PAIR = ("route", "version")
 _SUPERVISOR = "supervisor"
+_COMPARER = "comparer"
+_LABELS = {**counted.LABELS, **shadowing.LABELS}
+_READ_APART = frozenset({counted.DURATION, counted.LAG, shadowing.DURATION, counted.SHADOW_FRACTION})
 
 
 def read_fold(fold: Fold, facts: Facts) -> dict[str, Rows]:
     """Return the counters and gauges that the workers reported; what nobody reported yet is 0 where it has a name."""
     scope = scope_of(facts)
     rows: dict[str, Rows] = {}
-    for metric, labels in counted.LABELS.items():
-        if metric in (counted.DURATION, counted.LAG):
+    for metric, labels in _LABELS.items():
+        if metric in _READ_APART:
             continue
         series = fold.counters(metric) if metric.endswith("_total") else fold.gauges(metric)
         holds = scope.holds(labels)
-        zeros = _expected(labels, facts)
+        zeros = _compared(facts) if metric == shadowing.COMPARED else _expected(labels, facts)
         rows[metric] = list((zeros | {values: n for values, n in series.items() if holds(values)}).items())
     rows[counted.REQUESTS] = _with_bounded_codes(rows[counted.REQUESTS])
     rows[counted.LAG] = _lags(fold, facts)
+    routes = {route for route, _ in facts.shadows}
+    fractions = fold.lowest(counted.SHADOW_FRACTION).items()
+    rows[counted.SHADOW_FRACTION] = [(labels, value) for labels, value in fractions if labels[0] in routes]
     return rows
 
 
 def scope_of(facts: Facts) -> Scope:
     """What belongs to the configuration that these facts describe."""
-    return Scope(((share.route, share.version) for share in facts.shares), facts.servers)
+    return Scope((*((share.route, share.version) for share in facts.shares), *facts.shadows), facts.servers)
 
 
 def read_durations(fold: Fold, facts: Facts) -> HistogramRows:
@@ -57,6 +63,17 @@ def read_durations(fold: Fold, facts: Facts) -> HistogramRows:
         histogram = found.get(key, nothing)
         rows.append((key, histogram.buckets, histogram.sum))
     return rows
+
+
+def read_shadow_durations(fold: Fold, facts: Facts) -> HistogramRows:
+    """Return the durations of copied requests, as far as there are any."""
+    holds = scope_of(facts).holds(_PAIR)
+    found = fold.histograms(shadowing.DURATION)
+    return [(key, histogram.buckets, histogram.sum) for key, histogram in found.items() if holds(key)]
+
+
+def _compared(facts: Facts) -> dict[Labels, float]:
+    return {(route, result): 0 for route, _ in facts.shadows for result in ("matched", "different")}
 
 
 def _expected(labels: Labels, facts: Facts) -> dict[Labels, float]:
@@ -85,6 +102,7 @@ def _lags(fold: Fold, facts: Facts) -> Rows:
 def read_facts(facts: Facts) -> dict[str, Rows]:
     """Return what is told and not counted."""
     states = [worker.state for worker in facts.workers]
+    comparers = [] if facts.comparer is None else [facts.comparer]
     limit, reload_at = facts.connections_limit, facts.last_reload_at
     return {
         name.SHARE: [((each.route, each.version), each.share) for each in facts.shares],
@@ -102,6 +120,8 @@ def read_facts(facts: Facts) -> dict[str, Rows]:
         name.LOGIN_FAILURES: [((), facts.login_failures)],
         name.WORKERS: [((state,), states.count(state)) for state in _STATES],
         name.RESTARTS: [((worker.process,), worker.restarts) for worker in facts.workers],
+        name.COMPARER_UP: [((), int(comparer.up)) for comparer in comparers],
+        name.COMPARER_RESTARTS: [((), comparer.restarts) for comparer in comparers],
         name.BUILD: [((facts.version, platform.python_version()), 1)],
         name.START: [((), facts.started_at)],
     }
@@ -111,6 +131,8 @@ def read_processes(facts: Facts, cpu: procstat.CpuTotals) -> dict[str, Rows]:
     """Return what the kernel says of the supervisor and the workers that live; `cpu` remembers across successors."""
     pids = [(_SUPERVISOR, facts.supervisor_pid)]
     pids += [(worker.process, worker.pid) for worker in facts.workers if worker.pid is not None]
+    if facts.comparer is not None and facts.comparer.pid is not None:
+        pids.append((_COMPARER, facts.comparer.pid))
     found = [(process, pid, stat) for process, pid in pids if (stat := procstat.read(pid)) is not None]
 
     def each(number: Callable[[procstat.ProcStat], float | None]) -> Rows:

@@ -115,7 +115,13 @@ def test_differences_can_be_asked_for_by_endpoint_path_and_kind() -> None:
 def test_a_slow_reader_of_a_recording_loses_lines_that_are_counted() -> None:
     told: list[Recorded] = []
     takes = False
-    recording = Recording(lambda recorded: takes and not told.append(recorded))
+
+    def send(recorded: Recorded) -> bool:
+        if takes:
+            told.append(recorded)
+        return takes
+
+    recording = Recording(send)
     recording.begin(Record(1, "shop", 1.0))
     one = pair(b"x" * 100_000, b"", head=b"GET / HTTP/1.1\r\n\r\n")
     for _ in range(20):
@@ -132,7 +138,12 @@ def test_a_slow_reader_of_a_recording_loses_lines_that_are_counted() -> None:
 def test_a_sample_takes_a_part_and_only_of_its_route() -> None:
     told: list[Recorded] = []
     draws = iter([0.05, 0.5, 0.09])
-    recording = Recording(lambda recorded: not told.append(recorded), lambda: next(draws))
+
+    def send(recorded: Recorded) -> bool:
+        told.append(recorded)
+        return True
+
+    recording = Recording(send, lambda: next(draws))
     recording.begin(Record(1, "shop", 0.1))
     for route in ("shop", "cart", "shop", "shop"):
         recording.take(pair(1, 1, route=route, head=b"GET / HTTP/1.1\r\n\r\n"), "/")

@@ -18,6 +18,8 @@ from proxy.admin.control import Control, Patience, Upgrade
 from proxy.admin.server import admin_server
 from proxy.clock import monotonic
 from proxy.controlplane.commands.commands import Commands
+from proxy.controlplane.comparer.comparer import Comparer
+from proxy.controlplane.events import TURNOUT
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.workers.listeners import open_listeners
@@ -129,9 +131,17 @@ async def asked(
     versions = [version.name for version in of.versions]
     state = initial(of.routes, versions, journal.state, time.time()).state
     supervisor = Supervisor(_compiled(of, state), open_listeners([LOCAL], 2), 2, worker_command=command(script))
-    commands = Commands(of, state, journal, supervisor, compile_snapshot=_compiled, clock=monotonic, wall=time.time)
+    comparer = Comparer(supervisor)
+    supervisor.on_snapshot = comparer.configure
+
+    def compiled(of: Settings, state: State) -> Snapshot:
+        snapshot = _compiled(of, state)
+        return replace(snapshot, comparer=comparer.place(snapshot.routes))
+
+    commands = Commands(of, state, journal, supervisor, compile_snapshot=compiled, clock=monotonic, wall=time.time)
+    comparer.on_event = lambda verb, route, reason: commands.record(verb, TURNOUT, reason, route)
     control = Control(supervisor, commands, journal, Exposition(supervisor.fold, of.buckets), upgrade,
-                      patience=patience)
+                      patience=patience, comparer=comparer)
     path = of.admin.listen.unix_path
     connector = aiohttp.UnixConnector(path) if path else None
     try:
@@ -144,6 +154,7 @@ async def asked(
             yield Asked(control, session, "http://localhost" if path else f"http://{address}")
     finally:
         await supervisor.stop(1.0)
+        await comparer.stop()
         journal.close()
 
 

@@ -14,8 +14,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from proxy.clock import monotonic
 from proxy.telemetry import counters as metric
+from proxy.telemetry import shadowing
 from proxy.telemetry.counters import Counters
-from proxy.telemetry.exposition import Exposition, Page, WorkerFacts
+from proxy.telemetry.exposition import ComparerFacts, Exposition, Page, WorkerFacts
 from proxy.telemetry.families import FAMILIES, series_names
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.histogram import BOUNDS
@@ -48,6 +49,17 @@ def folded(times: int = 1, process: int = 1) -> Fold:
     return fold
 
 
+def shadowed(fold: Fold) -> Fold:
+    """The same with what shadows add: copies made by two workers, and what became of them."""
+    for process, fraction in ((5, 0.5), (6, 0.75)):
+        fold.add(process, [(metric.SHADOW_REQUESTS, ("shop", "answered"), 3),
+                           (metric.SHADOW_SKIPPED, ("shop", "in-flight"), 1)],
+                 [(metric.SHADOW_FRACTION, ("shop",), fraction)], [])
+    fold.add(7, [(shadowing.COMPARED, ("shop", "matched"), 5), (shadowing.MISMATCHES, ("shop", "status"), 1)],
+             [(shadowing.MATCH_RATIO, ("shop",), 0.75)], [(shadowing.DURATION, ("shop", "newest"), {3: 1}, 0.5)])
+    return fold
+
+
 @given(
     st.lists(st.tuples(names, names), min_size=1, max_size=4, unique=True),
     st.lists(numbers, min_size=6, max_size=6),
@@ -61,7 +73,7 @@ def test_a_page_is_byte_for_byte_what_the_clients_own_encoders_make_of_it(
         1,
         [(metric.REQUESTS, (*pair, "200"), values[0]) for pair in pairs] + [(metric.SENT, pairs[0], values[1])],
         [(metric.INFLIGHT, pairs[-1], values[2]), (metric.LAG, (), values[3])],
-        [(metric.DURATION, pairs[0], buckets, values[4])],
+        [(metric.DURATION, pairs[0], buckets, values[4]), (shadowing.DURATION, pairs[0], buckets, values[4])],
     )
     told = facts(pairs, workers=[WorkerFacts(0, None, "serving", 3, life=1)])
     page = Exposition(fold, BUCKETS).take(replace(told, started_at=values[5]))
@@ -115,8 +127,9 @@ def test_a_full_page_shows_every_metric_of_the_table() -> None:
     told = replace(
         facts(supervisor_pid=os.getpid(), workers=[WorkerFacts(0, os.getpid(), "serving", 2, life=1)]),
         connections_limit=20_000, pending={"shop": 1_700_000_600.0}, events={"split": 4},
+        shadows=(("shop", "newest"),), comparer=ComparerFacts(None, True, 1),
     )
-    shown = {name for name, _ in samples(Exposition(folded(), BUCKETS).render(told, None)[0])}
+    shown = {name for name, _ in samples(Exposition(shadowed(folded()), BUCKETS).render(told, None)[0])}
     assert shown == {name for family in FAMILIES.values() for name in series_names(family)}
 
 
@@ -251,3 +264,18 @@ def test_a_thousand_routes_take_no_tenth_of_a_second() -> None:
     # Four times what an idle machine needs; a busy one is not to fail this.
     assert min(whole for whole, _ in took) < 0.25
     assert min(copy for _, copy in took) < 0.02
+
+
+def test_shadows_show_the_worker_that_sheds_most_and_results_from_the_start() -> None:
+    told = replace(facts(), shadows=(("shop", "newest"), ("blog", "new")), comparer=ComparerFacts(None, False, 2))
+    shown = samples(Exposition(shadowed(folded()), BUCKETS).render(told, None)[0])
+    assert shown["turnout_shadow_fraction", (("route", "shop"),)] == 0.5
+    assert shown["turnout_shadow_requests_total", (("outcome", "answered"), ("route", "shop"))] == 6
+    assert shown["turnout_shadow_compared_total", (("result", "different"), ("route", "blog"))] == 0
+    assert shown["turnout_comparer_up", ()] == 0
+
+
+def test_a_shadow_that_is_no_more_leaves_the_page() -> None:
+    shown = samples(Exposition(shadowed(folded()), BUCKETS).render(facts(), None)[0])
+    assert not [labels for name, labels in shown if ("version", "newest") in labels]
+    assert not [name for name, _ in shown if name == "turnout_shadow_fraction"]

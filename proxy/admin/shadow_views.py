@@ -1,0 +1,86 @@
+"""What the comparer knows and what the workers count of a route's shadow, put together into what the API shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxy.admin import shapes
+from proxy.admin.control import Control
+from proxy.admin.route_views import shadow_view
+from proxy.core.route import Route
+from proxy.telemetry import counters as counted
+from proxy.telemetry import shadowing
+from proxy.telemetry.fold import Fold
+
+_NOTHING: Mapping[str, Any] = {
+    "since": None, "control": False, "compared": 0, "matched": 0, "different": 0, "noisy": 0, "skipped": {},
+    "latency": {side: {"p50_ms": None, "p99_ms": None} for side in ("primary", "shadow")},
+    "endpoints": [], "differences": [], "dropped_groups": 0,
+}
+
+
+class Copies:
+    """What workers have counted of copies, less what there was when a route was started afresh."""
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+        self._before: dict[str, tuple[int, dict[str, int]]] = {}
+
+    def clear(self, route: str) -> None:
+        """Count from here on."""
+        self._before[route] = self._counted(route)
+
+    def of(self, route: str) -> tuple[int, dict[str, int]]:
+        """How many copies were made, and by reason how many requests were skipped."""
+        copied, skipped = self._counted(route)
+        before, skipped_before = self._before.get(route, (0, {}))
+        rest = {reason: count - skipped_before.get(reason, 0) for reason, count in skipped.items()}
+        # Sums of a route that went and came back have begun at 0 again.
+        return max(0, copied - before), {reason: count for reason, count in rest.items() if count > 0}
+
+    def fraction(self, route: str) -> float:
+        """What load leaves of the copies, at the worker that sheds most."""
+        return self._fold.lowest(counted.SHADOW_FRACTION).get((route,), 1.0)
+
+    def _counted(self, route: str) -> tuple[int, dict[str, int]]:
+        copied = sum(int(count) for labels, count in self._fold.counters(counted.SHADOW_REQUESTS).items()
+                     if labels[0] == route)
+        skipped = {labels[1]: int(count) for labels, count in self._fold.counters(counted.SHADOW_SKIPPED).items()
+                   if labels[0] == route}
+        return copied, skipped
+
+
+def report(control: Control, route: Route, copies: Copies, found: Mapping[str, Any] | None) -> shapes.ShadowReport:
+    """Everything about a route's shadow; `found` is the comparer's part, None where it knows nothing."""
+    known = found or _NOTHING
+    copied, skipped = copies.of(route.name)
+    for reason, count in known["skipped"].items():      # what it skipped itself is in both, and the sums lag a second
+        skipped[reason] = max(count, skipped.get(reason, 0))
+    compared, matched = known["compared"], known["matched"]
+    return {
+        "route": route.name,
+        "shadow": shadow_view(route.shadow),
+        "fraction": copies.fraction(route.name),
+        "control": known["control"],
+        "comparer": _comparer(control, known["since"]),
+        "totals": {
+            "copied": copied, "compared": compared, "matched": matched, "different": known["different"],
+            "noisy": known["noisy"], "skipped": skipped, "match_rate": matched / compared if compared else None,
+            "latency": known["latency"],
+        },
+        "endpoints": known["endpoints"],
+        "differences": known["differences"],
+        "dropped_groups": known["dropped_groups"],
+    }
+
+
+def _comparer(control: Control, since: float | None) -> shapes.ComparerShape:
+    comparer = control.comparer
+    dropped = control.supervisor.fold.counters(shadowing.DROPPED).get((), 0)
+    return {
+        "running": comparer is not None and comparer.running,
+        "restarts": 0 if comparer is None else comparer.restarts,
+        "since": since,
+        "dropped": int(dropped),
+    }
