@@ -5,7 +5,6 @@ Every problem is found at once; `where` of a problem is a JSON pointer (RFC 6901
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -19,6 +18,8 @@ from proxy.errors import Problem
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")       # RFC 9110 §5.6.2; nobody has a longer method
 _NEVER_FORWARDED = ("CONNECT", "TRACE")
 _SHADOW_KEYS = ("to", "percent", "methods")
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})                   # RFC 9110 §9.2.1, without what is never forwarded
+PERCENT_STEPS = "must be a number from 0 to 100, in steps of 0.01"
 
 
 def course_as_json(course: Course) -> dict[str, Any]:
@@ -28,7 +29,6 @@ def course_as_json(course: Course) -> dict[str, Any]:
         "split": {version: _plain(weight) for version, weight in course.split},
         "shadow": None if shadow is None else {
             "to": shadow.to, "percent": _plain(shadow.percent), "methods": list(shadow.methods),
-            "compare": json.loads(shadow.compare),
         },
     }
 
@@ -71,16 +71,31 @@ def shadow_of(
         problems.append(Problem("/to", "", "is missing: which version gets the copies?"))
     elif not isinstance(to, str) or to not in versions:
         problems.append(_unknown("/to", to, list(versions)))
-    percent = patch.get("percent", start and start.percent)
+    percent = patch.get("percent", start and round(start.percent, 2))     # older releases took finer ones
     if percent is None:
         problems.append(Problem("/percent", "", "is missing: how many of the requests?"))
-    elif not _is_number(percent) or not 0 <= percent <= 100:
-        problems.append(Problem("/percent", "", "must be a number from 0 to 100"))
+    elif not _is_number(percent) or not is_percentage(percent):
+        problems.append(Problem("/percent", "", PERCENT_STEPS))
     methods = patch.get("methods", start.methods if start else ("GET", "HEAD"))
     problems += _wrong_with_methods(methods)
     if problems or not isinstance(methods, (list, tuple)) or not isinstance(percent, (int, float)):
         return start, problems
-    return Shadow(str(to), float(percent), tuple(methods), start.compare if start else "{}"), []
+    return Shadow(str(to), round(float(percent), 2), tuple(methods)), []
+
+
+def is_percentage(percent: float) -> bool:
+    """Whether it is from 0 to 100 in steps of 0.01: what 10,000 draws can tell apart."""
+    return 0 <= percent <= 100 and abs(percent * 100 - round(percent * 100)) < 1e-6
+
+
+def unsafe_methods(shadow: Shadow | None) -> tuple[str, ...]:
+    """The copied methods whose copies do their work a second time: all that are not safe (RFC 9110 §9.2.1)."""
+    return tuple(method for method in shadow.methods if method not in _SAFE) if shadow else ()
+
+
+def doubled(methods: tuple[str, ...]) -> str:
+    """What to know of copies of these methods."""
+    return f"a copy of {' or '.join(methods)} does its work a second time"
 
 
 def escape(step: str) -> str:

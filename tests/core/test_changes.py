@@ -22,9 +22,8 @@ SESSIONS = replace(SHOP, sticky=Sticky("cookie", mode="session"))
 weights = st.floats(min_value=0, max_value=1e9) | st.just(0.0)
 splits = st.tuples(weights, weights, weights).filter(any).map(lambda found: tuple(zip(VERSIONS, found, strict=True)))
 shadows = st.none() | st.builds(
-    Shadow, st.sampled_from(VERSIONS), st.floats(0, 100),
+    Shadow, st.sampled_from(VERSIONS), st.integers(0, 10_000).map(lambda steps: steps / 100),
     st.lists(st.sampled_from(["GET", "HEAD", "POST"]), min_size=1, unique=True).map(tuple),
-    st.sampled_from(["{}", '{"ignore":["/id"],"status":true}']),
 )
 courses = st.builds(Course, splits, shadows)
 pendings = st.none() | st.builds(Pending, st.floats(0, 2e9), courses)
@@ -238,7 +237,7 @@ def test_sessions_end_when_what_is_undone_had_taken_them_to_a_version() -> None:
     assert changes.undo(more, SHOP).state.routes["shop"].generation == 0     # `new` keeps a share, so it keeps its own
 
 
-SHADOWED = replace(SHOP, shadow=Shadow("new", 10.0, ("GET",), '{"status":true}'))
+SHADOWED = replace(SHOP, shadow=Shadow("new", 10.0, ("GET",)))
 
 
 def shadow_after(state: State, patch: dict[str, object], route: Route = SHADOWED) -> Shadow | None:
@@ -246,11 +245,21 @@ def shadow_after(state: State, patch: dict[str, object], route: Route = SHADOWED
 
 
 def test_shadow_settings_start_from_those_of_the_file_and_change_one_by_one() -> None:
-    assert shadow_after(fresh(SHADOWED), {"percent": 25}) == Shadow("new", 25.0, ("GET",), '{"status":true}')
+    assert shadow_after(fresh(SHADOWED), {"percent": 25}) == Shadow("new", 25.0, ("GET",))
     off = changes.shadow(fresh(SHADOWED), SHADOWED, VERSIONS, {"to": None}).state
     assert off.routes["shop"].course.shadow is None
-    assert shadow_after(off, {"methods": ["POST"]}) == Shadow("new", 10.0, ("POST",), '{"status":true}')
+    assert shadow_after(off, {"methods": ["POST"]}) == Shadow("new", 10.0, ("POST",))
     assert shadow_after(fresh(), {"to": "next", "percent": 1}, SHOP) == Shadow("next", 1.0)
+
+
+@pytest.mark.parametrize("percent", [0, 0.01, 0.29, 12.34, 33.33, 99.99, 100])
+def test_a_percentage_has_steps_of_a_hundredth(percent: float) -> None:
+    assert shadow_after(fresh(SHADOWED), {"percent": percent}) == Shadow("new", percent, ("GET",))
+
+
+def test_a_finer_percentage_of_an_older_release_is_rounded_when_something_else_changes() -> None:
+    finer = replace(SHOP, shadow=Shadow("new", 33.3333))
+    assert shadow_after(fresh(finer), {"methods": ["GET"]}, finer) == Shadow("new", 33.33, ("GET",))
 
 
 @pytest.mark.parametrize(
@@ -260,6 +269,7 @@ def test_shadow_settings_start_from_those_of_the_file_and_change_one_by_one() ->
         ({"percent": 101, "methods": []}, ["/to", "/percent", "/methods"]),
         ({"to": "nwe", "percent": True}, ["/to", "/percent"]),
         ({"to": 3, "percent": nan}, ["/to", "/percent"]),
+        ({"to": "new", "percent": 0.005}, ["/percent"]),
         ({"to": None, "percent": 5}, ["/percent"]),
         ({"to": "new", "percent": 5, "methods": ["GET", "GET", "CONNECT", "a b", 3]},
          ["/methods/1", "/methods/2", "/methods/3", "/methods/4"]),
@@ -281,10 +291,10 @@ def test_the_versions_that_gain_are_those_that_the_way_leads_to(before: Course, 
 
 
 def test_a_course_as_json_has_numbers_as_a_person_writes_them() -> None:
-    course = Course((("old", 95.0), ("new", 2.5)), Shadow("new", 10.0, ("GET",), '{"status":true}'))
+    course = Course((("old", 95.0), ("new", 2.5)), Shadow("new", 10.0, ("GET",)))
     assert str(course_as_json(course)) == str({
         "split": {"old": 95, "new": 2.5},
-        "shadow": {"to": "new", "percent": 10, "methods": ["GET"], "compare": {"status": True}},
+        "shadow": {"to": "new", "percent": 10, "methods": ["GET"]},
     })
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.core import changes
 from proxy.core.merge import initial, merged, steered
-from proxy.core.route import Match, Route, Shadow
+from proxy.core.route import Copying, Match, Route, Shadow
 from proxy.core.state import Course, State
 
 VERSIONS = ("old", "new")
@@ -152,6 +152,15 @@ def test_what_nobody_confirmed_while_turnout_was_away_is_reverted_at_start() -> 
     later = initial([SHOP, CART], VERSIONS, state, 30.0)
     assert later.state.revision == state.revision + 1
     assert {move.route for move in later.moves} == {"shop", "cart"}
+
+
+def test_how_copies_are_made_is_the_file_s_also_where_operators_steer() -> None:
+    written = replace(SHOP, shadow=Shadow("new", 10.0), copying=Copying(host="a"))
+    state = changes.shadow(begun(written), written, VERSIONS, {"percent": 50}).state
+    now = replace(written, copying=Copying(host="b"))
+    step = merged([now], VERSIONS, state, known(written))
+    route, = steered([now], step.state)
+    assert (route.shadow, route.copying) == (Shadow("new", 50.0), Copying(host="b"))
 
 
 def test_the_shadow_of_the_file_follows_the_same_rule() -> None:

@@ -30,6 +30,7 @@ from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Supervisor
 from proxy.core import changes
 from proxy.core.changes import ChangeError, Move, Step
+from proxy.core.course import doubled, unsafe_methods
 from proxy.core.route import Route, Version
 from proxy.core.state import State
 from proxy.errors import Problem
@@ -42,6 +43,7 @@ log = structlog.get_logger("commands")
 
 InFlight = Literal["finish", "cut"]
 Judge = Callable[[State, Route], Step]
+Notes = Callable[[Step], tuple[str, ...]]
 
 
 class Commands:
@@ -125,14 +127,21 @@ class Commands:
             state, found, weights, wall(), within_s), confirmable=True)
 
     async def shadow(self, route: str, patch: Mapping[str, object], ask: Ask) -> Outcome:
-        """Change `to`, `percent` or `methods` of what is copied; `{"to": None}`: nothing. Raises as `split` does."""
+        """Change `to`, `percent` or `methods` of what is copied; `{"to": None}`: nothing. Raises as `split` does.
+
+        A note says which copied methods are not safe.
+        """
         wall, within_s = self._transactions.wall, ask.confirm_within_s
 
         def judge(state: State, found: Route) -> Step:
             versions = [version.name for version in self.settings.versions]
             return changes.shadow(state, found, versions, patch, wall(), within_s)
 
-        return await self._change(route, ask, judge, confirmable=True)
+        def notes(step: Step) -> tuple[str, ...]:
+            unsafe = unsafe_methods(step.state.routes[route].course.shadow)
+            return (f"methods: {doubled(unsafe)}",) if unsafe else ()
+
+        return await self._change(route, ask, judge, confirmable=True, notes=notes)
 
     async def undo(self, route: str, ask: Ask) -> Outcome:
         """Return to the course before the last change. Raises NothingToUndo, and as `split` does."""
@@ -232,7 +241,9 @@ class Commands:
             task.cancel()
         await asyncio.wait(self._tasks)
 
-    async def _change(self, route: str, ask: Ask, judge: Judge, *, confirmable: bool = False) -> Outcome:
+    async def _change(
+        self, route: str, ask: Ask, judge: Judge, *, confirmable: bool = False, notes: Notes = lambda step: ()
+    ) -> Outcome:
         """A change of one route, judged by the state that holds when its turn comes."""
 
         async def plan() -> Plan:
@@ -247,7 +258,7 @@ class Commands:
                     raise _REFUSED[error.kind](str(error)) from None
                 problems += error.problems
             _must_be_valid(problems)
-            return Plan(step, (route,))
+            return Plan(step, (route,), notes=notes(step))
 
         return await self._transactions.run(plan, ask)
 

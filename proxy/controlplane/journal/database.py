@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from errno import EACCES
-from functools import reduce
-from operator import xor
 from pathlib import Path
 
 from proxy.controlplane.journal.errors import DatabaseErrors, StateError, cause, primary_code, remedy
 from proxy.controlplane.journal.folder import DATABASE, Mark, unusable
 from proxy.controlplane.journal.schema import Schema, check_version, migrate, schema
-from proxy.controlplane.journal.state_codec import CodecError, decode_route, digest
+from proxy.controlplane.journal.state_codec import CodecError, decode_route, digest, seal
 from proxy.core.state import State
 
 _BUSY_S = 1.0                              # how long a predecessor's last commit, or a backup, may hold the write lock
@@ -94,11 +91,6 @@ def read_state(database: sqlite3.Connection) -> tuple[State | None, dict[str, in
     if head is None or seal(head[0], digests) != head[1]:
         raise CodecError("its routes are not those of its last revision")
     return State(head[0], {name: decode_route(text) for name, text in rows}), digests
-
-
-def seal(revision: int, digests: Mapping[str, int]) -> int:
-    """One digest over a state: damage to any row, a row too many or too few, or another revision make another one."""
-    return reduce(xor, digests.values(), digest(str(revision)))
 
 
 def last_id(database: sqlite3.Connection) -> int:

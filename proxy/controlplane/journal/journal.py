@@ -17,11 +17,11 @@ from threading import Lock
 from typing import Any
 
 from proxy.controlplane.events import Event
-from proxy.controlplane.journal.database import damaged, last_id, open_database, open_reading, read_state, seal
+from proxy.controlplane.journal.database import damaged, last_id, open_database, open_reading, read_state
 from proxy.controlplane.journal.errors import DatabaseErrors, JournalError, StateError, cause, remedy
 from proxy.controlplane.journal.event_rows import COLUMNS, PLACES, from_row, to_row
 from proxy.controlplane.journal.folder import DATABASE, Hold, Mark, make_folder, unusable
-from proxy.controlplane.journal.state_codec import CodecError, digest, encode_route
+from proxy.controlplane.journal.state_codec import CodecError, digest, encode_route, seal
 from proxy.controlplane.journal.transaction import transaction
 from proxy.core.state import RouteState, State
 

@@ -2,7 +2,7 @@
 
 Invariant: `MIGRATIONS[n]` takes schema version n to n+1 in one transaction, so a kill at any instant leaves one of
 them whole; a migration that was released is never edited. Version 0 is the empty file. A migration that rewrites
-`routes` must also renew the digest in `head` (`database.seal`).
+`routes` must also renew the digest in `head` (`state_codec.seal`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 
 from proxy.controlplane.journal.errors import StateError
+from proxy.controlplane.journal.older_states import without_compare
+from proxy.controlplane.journal.state_codec import digest, seal
 from proxy.controlplane.journal.transaction import transaction
 
 Migration = Callable[[sqlite3.Connection], None]
@@ -38,7 +40,26 @@ def _create(database: sqlite3.Connection) -> None:
         database.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create,)
+def _take_compare_out(database: sqlite3.Connection) -> None:
+    """How answers are compared is the file's alone since version 2. What is damaged stays as it is.
+
+    Raises sqlite3.DataError for a state that cannot be read, and leaves everything as it is.
+    """
+    rows = database.execute("SELECT CAST(name AS TEXT), CAST(state AS TEXT) FROM routes").fetchall()
+    head = database.execute("SELECT revision, digest FROM head").fetchone()
+    if head is None or head[1] != seal(head[0], {name: digest(name, text) for name, text in rows}):
+        return                             # nothing, or nothing that can be trusted: `read_state` says so
+    try:
+        renewed = {name: without_compare(text) for name, text in rows}
+    except ValueError as error:
+        raise sqlite3.DataError(str(error)) from error
+    for name, text in renewed.items():
+        database.execute("UPDATE routes SET state = ? WHERE name = ?", (text, name))
+    sealed = seal(head[0], {name: digest(name, text) for name, text in renewed.items()})
+    database.execute("UPDATE head SET digest = ?", (sealed,))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _take_compare_out)
 
 
 def check_version(database: sqlite3.Connection, path: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:

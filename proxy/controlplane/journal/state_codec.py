@@ -6,7 +6,10 @@ too few is an error, also one with a default, so that a change of the values nee
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
 from hashlib import blake2b
+from operator import xor
 
 import msgspec
 
@@ -47,3 +50,8 @@ def digest(*parts: str) -> int:
     """A 64-bit signed hash of some texts, to tell damage (not malice) from what was written."""
     hashed = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES)
     return int.from_bytes(hashed.digest(), "big", signed=True)
+
+
+def seal(revision: int, digests: Mapping[str, int]) -> int:
+    """One digest over a state: damage to any row, a row too many or too few, or another revision make another one."""
+    return reduce(xor, digests.values(), digest(str(revision)))

@@ -15,6 +15,7 @@ import msgspec
 
 from proxy.controlplane.errors import StartError
 from proxy.controlplane.events import Event
+from proxy.controlplane.journal.older_states import without_compare
 from proxy.controlplane.journal.state_codec import CodecError, decode_route, encode_route
 from proxy.core.state import State
 
@@ -53,7 +54,8 @@ def pack(luggage: Luggage) -> dict[str, Any]:
 def unpack(packed: Mapping[str, Any]) -> Luggage:
     """Raises StartError when it cannot be read."""
     try:
-        state = State(int(packed["revision"]), {name: decode_route(text) for name, text in packed["routes"].items()})
+        routes = {name: decode_route(without_compare(text)) for name, text in packed["routes"].items()}
+        state = State(int(packed["revision"]), routes)
         secret = base64.b64decode(packed["secret"])
     except (CodecError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StartError(

@@ -188,12 +188,21 @@ async def test_shadow_settings_are_changed_and_journaled(servers: Backends) -> N
         await it.commands.shadow("shop", {"to": "new", "percent": 12.5}, by_ann())
         event, = it.events("shadow")
         assert event.after is not None
-        assert event.after["shadow"] == {"to": "new", "percent": 12.5, "methods": ["GET", "HEAD"], "compare": {}}
+        assert event.after["shadow"] == {"to": "new", "percent": 12.5, "methods": ["GET", "HEAD"]}
         shadow = it.supervisor.snapshot.routes[0].shadow
         assert shadow is not None
         assert shadow.percent == 12.5
         with pytest.raises(InvalidChange, match="/to: no such version"):
             await it.commands.shadow("shop", {"to": "gone"}, by_ann())
+
+
+@scenario
+async def test_copies_of_methods_that_change_something_are_allowed_with_a_note(servers: Backends) -> None:
+    async with desk(servers.settings()) as it:
+        outcome = await it.commands.shadow("shop", {"to": "new", "percent": 1, "methods": ["GET", "POST"]}, by_ann())
+        assert outcome.notes == ("methods: a copy of POST does its work a second time",)
+        assert (await it.commands.shadow("shop", {"methods": ["GET", "OPTIONS"]}, by_ann())).notes == ()
+        assert (await it.commands.shadow("shop", {"to": None}, by_ann())).notes == ()
 
 
 @scenario

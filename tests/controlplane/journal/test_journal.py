@@ -51,7 +51,7 @@ def test_the_state_outlives_a_kill(tmp_path: Path) -> None:
 
 
 def test_everything_about_a_route_comes_back(tmp_path: Path) -> None:
-    shadow = Shadow("new", 12.5, ("GET",), '{"ignore": ["/é"]}')
+    shadow = Shadow("é", 12.5, ("GET",))
     state = with_split(State(7, {"é/ \"'": RouteState(course(1 / 3, shadow), course(5e-324), 7, 3)}), "é/ \"'", 0.1)
     journal = opened(tmp_path)
     journal.append([], state)

@@ -15,7 +15,7 @@ from proxy.core.state import Course, Pending, RouteState
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 WEIGHT = st.floats(min_value=0, allow_infinity=False)
-SHADOWS = st.builds(Shadow, TEXT, WEIGHT, st.lists(TEXT, max_size=3).map(tuple), TEXT)
+SHADOWS = st.builds(Shadow, TEXT, WEIGHT, st.lists(TEXT, max_size=3).map(tuple))
 COURSES = st.builds(Course, st.lists(st.tuples(TEXT, WEIGHT), max_size=4).map(tuple), st.none() | SHADOWS)
 COUNT = st.integers(0, 2**53)
 ROUTES = st.builds(
