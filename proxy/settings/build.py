@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from proxy.core.route import HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
+from proxy.core.compare.rules import to_text
+from proxy.core.compare.values import Rules
+from proxy.core.route import Copying, HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
 from proxy.core.snapshot import Limits, Policy, Timeouts
 from proxy.errors import Problem
 from proxy.settings.cpus import usable_cpus
 from proxy.settings.model import FileSection, MatchSection, RouteSection, StickySection
+from proxy.settings.shadow_model import CompareSection, ShadowSection
 from proxy.settings.values import AdminSettings, Settings, Token
 
 
@@ -58,7 +62,8 @@ def _route(section: RouteSection) -> Route:
         sticky=_sticky(section.sticky) if section.sticky else None,
         override=Override(override.header, override.cookie, override.query, tuple(override.networks))
         if override else None,
-        shadow=Shadow(shadow.to, shadow.percent, tuple(shadow.methods), shadow.compare) if shadow else None,
+        shadow=Shadow(shadow.to, shadow.percent, tuple(shadow.methods)) if shadow else None,
+        copying=_copying(shadow) if shadow else Copying(),
         salt=section.salt or section.name,
     )
 
@@ -66,6 +71,22 @@ def _route(section: RouteSection) -> Route:
 def _match(section: MatchSection) -> Match:
     headers = tuple(HeaderMatch(name, equals) for name, equals in section.headers.items())
     return Match(section.host, section.path, tuple(section.methods), headers)
+
+
+def _copying(section: ShadowSection) -> Copying:
+    header = next((HeaderMatch(name, equals) for name, equals in section.match.header.items()), None)
+    return Copying(
+        section.by, section.match.path, header, section.host, tuple(section.drop_headers),
+        tuple(section.set_headers.items()), section.max_body, section.timeout, section.in_flight, section.memory,
+        section.control, to_text(_rules(section.compare)) if section.compare else None, section.alert_below,
+    )
+
+
+def _rules(section: CompareSection) -> Rules:
+    """Without `control`, which `Copying` says."""
+    values: dict[str, Any] = dict(section)
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Rules(**{**values, **lists})
 
 
 def _sticky(section: StickySection) -> Sticky:

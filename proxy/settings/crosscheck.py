@@ -12,6 +12,7 @@ from proxy.settings.document import Loc
 from proxy.settings.pieces import Pieces, RoutePieces, attempt, listed, mapping
 from proxy.settings.report import Report
 from proxy.settings.route_checks import check_route
+from proxy.settings.shadow_checks import check_memory
 from proxy.settings.units import parse_duration, quote
 
 
@@ -26,6 +27,7 @@ def cross_check(pieces: Pieces, report: Report) -> None:
     _check_session_cookies(pieces.routes, report)
     for route in pieces.routes:
         check_route(route, pieces.versions or None, report)     # of none at all, that is the problem
+    check_memory(pieces, report)
     _check_secret(pieces, report)
 
 

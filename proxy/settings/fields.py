@@ -5,7 +5,6 @@ A field is declared as `Annotated[type, KIND]`; reading and schema stand in one 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable
@@ -51,13 +50,14 @@ class OneOrMore:
         return {"anyOf": [several["items"], several]}
 
 
-def _pattern(pattern: str) -> Schema:
-    return {"type": "string", "pattern": rf"^(?:{pattern})$|{_VARIABLE}"}
+def pattern(regex: str) -> Schema:
+    """The schema of a text of this form, or of one that has a variable in it."""
+    return {"type": "string", "pattern": rf"^(?:{regex})$|{_VARIABLE}"}
 
 
-_DECIMAL = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
-_SIZE_PATTERN = rf"{_DECIMAL} ?(?:B|KiB|MiB|GiB|TiB|kB|MB|GB)"
-_DURATION_PATTERN = r"(?=.)" + "".join(rf"(?:{_DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms", "us"))
+DECIMAL = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
+_SIZE_PATTERN = rf"{DECIMAL} ?(?:B|KiB|MiB|GiB|TiB|kB|MB|GB)"
+_DURATION_PATTERN = r"(?=.)" + "".join(rf"(?:{DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms", "us"))
 
 
 _Parse = Callable[[Any], Any]
@@ -75,39 +75,39 @@ def _between(parse: _Parse, low: float, high: float, show: Callable[[Any], str])
 
 def size(low: int, high: int) -> Kind:
     """Bytes within bounds."""
-    return Kind(_between(units.parse_size, low, high, units.format_size), _pattern(_SIZE_PATTERN), units.format_size)
+    return Kind(_between(units.parse_size, low, high, units.format_size), pattern(_SIZE_PATTERN), units.format_size)
 
 
 def size_or_none(low: int, high: int) -> Kind:
     """Bytes within bounds, or `none` for unbounded."""
     parse = _between(units.parse_size, low, high, units.format_size)
-    return Kind(lambda value: None if value == "none" else parse(value), _pattern(f"none|{_SIZE_PATTERN}"),
+    return Kind(lambda value: None if value == "none" else parse(value), pattern(f"none|{_SIZE_PATTERN}"),
                 lambda size: "none" if size is None else units.format_size(size))
 
 
 def rate_or_none(high: int) -> Kind:
     """Bytes per second; `none` is 0: any rate will do."""
     parse = _between(units.parse_rate, 1, high, units.format_size)
-    return Kind(lambda value: 0 if value == "none" else parse(value), _pattern(f"none|{_SIZE_PATTERN}/s"),
+    return Kind(lambda value: 0 if value == "none" else parse(value), pattern(f"none|{_SIZE_PATTERN}/s"),
                 lambda rate: f"{units.format_size(rate)}/s" if rate else "none")
 
 
 def count(low: int, high: int) -> Kind:
     """A whole number within bounds."""
     return Kind(_between(units.parse_count, low, high, str),
-                {"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, _pattern(r"0|[1-9][0-9]*")]})
+                {"anyOf": [{"type": "integer", "minimum": low, "maximum": high}, pattern(r"0|[1-9][0-9]*")]})
 
 
 def duration(low: float, high: float) -> Kind:
     """Seconds within bounds."""
-    return Kind(_between(units.parse_duration, low, high, units.format_duration), _pattern(_DURATION_PATTERN),
+    return Kind(_between(units.parse_duration, low, high, units.format_duration), pattern(_DURATION_PATTERN),
                 units.format_duration)
 
 
 def duration_or_none(low: float, high: float) -> Kind:
     """Seconds within bounds, or `none` for never."""
     parse = _between(units.parse_duration, low, high, units.format_duration)
-    return Kind(lambda value: None if value == "none" else parse(value), _pattern(f"none|{_DURATION_PATTERN}"),
+    return Kind(lambda value: None if value == "none" else parse(value), pattern(f"none|{_DURATION_PATTERN}"),
                 lambda seconds: "none" if seconds is None else units.format_duration(seconds))
 
 
@@ -115,7 +115,7 @@ def max_age(high: float) -> Kind:
     """Whole seconds that a cookie lives; `none` ends it with the browser's session."""
     parse = _between(units.parse_duration, 1, high, units.format_duration)
     return Kind(lambda value: None if value == "none" else math.ceil(parse(value)),
-                _pattern(f"none|{_DURATION_PATTERN}"))
+                pattern(f"none|{_DURATION_PATTERN}"))
 
 
 def choice(*choices: str) -> Kind:
@@ -201,41 +201,32 @@ def _header_condition(value: Any) -> str | None:
     return grammar.parse_field_value(value)
 
 
-def _freeze(value: Any) -> str:
-    """A mapping as canonical JSON: plain, frozen, comparable, and the same in every process."""
-    if not isinstance(value, dict):
-        raise ValueError("must be a mapping (`key: value`)")  # noqa: TRY004 pydantic collects ValueError
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-_TEXT: Schema = {"type": "string"}
-_WORD_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
+TEXT: Schema = {"type": "string"}
+WORD_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
 _LISTEN_PATTERN = r"unix:/[^/].*|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
-_PERCENT_TEXT = _pattern(rf"{_DECIMAL}%?")
+PERCENT_TEXT = pattern(rf"{DECIMAL}%?")
 
-NAME = Kind(grammar.parse_name, _pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"))
-COOKIE = Kind(grammar.parse_cookie_name, _pattern(_WORD_PATTERN))
-HEADER = Kind(grammar.parse_header_name, _pattern(_WORD_PATTERN))
-QUERY = Kind(grammar.parse_query_name, _pattern(r"[A-Za-z0-9._~-]{1,64}"))
-METHOD = Kind(grammar.parse_method, _pattern(_WORD_PATTERN))
-HOST = Kind(grammar.parse_match_host, dict(_TEXT))
-PATH = Kind(grammar.parse_path, _pattern("/[^?#*]*"))
-NETWORK = Kind(grammar.parse_network, dict(_TEXT))
-LISTEN = Kind(addresses.parse_listen, _pattern(_LISTEN_PATTERN))
-SERVER = Kind(addresses.parse_server, _pattern(r"http://[^/?#@]+|unix:/[^/].*"))
-WEIGHT = Kind(_weight, {"anyOf": [{"type": "number", "minimum": 0}, _PERCENT_TEXT]})
-PERCENT = Kind(units.parse_percent, {"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, _PERCENT_TEXT]})
+NAME = Kind(grammar.parse_name, pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?"))
+COOKIE = Kind(grammar.parse_cookie_name, pattern(WORD_PATTERN))
+HEADER = Kind(grammar.parse_header_name, pattern(WORD_PATTERN))
+QUERY = Kind(grammar.parse_query_name, pattern(r"[A-Za-z0-9._~-]{1,64}"))
+METHOD = Kind(grammar.parse_method, pattern(WORD_PATTERN))
+HOST = Kind(grammar.parse_match_host, dict(TEXT))
+PATH = Kind(grammar.parse_path, pattern("/[^?#*]*"))
+NETWORK = Kind(grammar.parse_network, dict(TEXT))
+LISTEN = Kind(addresses.parse_listen, pattern(_LISTEN_PATTERN))
+SERVER = Kind(addresses.parse_server, pattern(r"http://[^/?#@]+|unix:/[^/].*"))
+WEIGHT = Kind(_weight, {"anyOf": [{"type": "number", "minimum": 0}, PERCENT_TEXT]})
 SECRET = Kind(_secret, {"type": "string"})
 SALT = Kind(_salt, {"type": ["string", "number"]})
-ACCESS_LOG = Kind(_access_log, _pattern("off|stdout|.*/.*"))
-STATE_DIR = Kind(_state_dir, dict(_TEXT))
+ACCESS_LOG = Kind(_access_log, pattern("off|stdout|.*/.*"))
+STATE_DIR = Kind(_state_dir, dict(TEXT))
 WORKERS = Kind(_workers, {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 256},
-                                    _pattern("[1-9][0-9]*")]})
-ENVIRONMENT_NAME = Kind(_environment_name, _pattern("[A-Za-z_][A-Za-z0-9_]*"))
-SECRET_FILE = Kind(_secret_file, dict(_TEXT))
-SHA256 = Kind(_sha256, _pattern("[0-9A-Fa-f]{64}"))
+                                    pattern("[1-9][0-9]*")]})
+ENVIRONMENT_NAME = Kind(_environment_name, pattern("[A-Za-z_][A-Za-z0-9_]*"))
+SECRET_FILE = Kind(_secret_file, dict(TEXT))
+SHA256 = Kind(_sha256, pattern("[0-9A-Fa-f]{64}"))
 HEADER_CONDITION = Kind(_header_condition, {"anyOf": [
     {"type": ["string", "number"]},
     {"type": "object", "properties": {"present": {"const": True}}, "required": ["present"],
      "additionalProperties": False}]})
-FROZEN = Kind(_freeze, {"type": "object"})

@@ -6,15 +6,17 @@ checked in `crosscheck`. Defaults of limits and timeouts come from the core, whi
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from proxy.core.listen import Listen
 from proxy.core.route import Server, Sticky
 from proxy.core.snapshot import Limits, Timeouts
 from proxy.settings import fields
-from proxy.settings.units import GIB, KIB, MIB, format_duration, format_size
+from proxy.settings.section import Section, entry, size, time
+from proxy.settings.shadow_model import ShadowSection
+from proxy.settings.units import GIB, KIB, MIB, format_duration
 from proxy.settings.values import DEFAULT_BUCKETS
 
 _LIMITS = Limits()
@@ -24,64 +26,32 @@ _DAY = 86_400.0
 _COOKIE_LIFE = 400 * 86_400     # browsers keep none longer (draft-ietf-httpbis-rfc6265bis §5.5)
 
 
-class Section(BaseModel):
-    """A mapping of the file: unknown keys are errors, and a key without a value is as good as left out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leave_out_empty(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        known = keys_of(cls)
-        return {key: value for key, value in data.items() if value is not None or key not in known}
-
-
-def keys_of(section: type[BaseModel]) -> dict[str, str]:
-    """The keys of a section as they stand in the file → the attribute that holds them."""
-    return {info.alias or name: name for name, info in section.model_fields.items()}
-
-
-def _entry(default: Any, shown: Any, description: str, **more: Any) -> Any:
-    """A key with its default as it would be written in the file."""
-    return Field(default, description=description, json_schema_extra={"default": shown}, **more)
-
-
-def _size(default: int, description: str) -> Any:
-    return _entry(default, format_size(default), description)
-
-
-def _time(default: float, description: str) -> Any:
-    return _entry(default, format_duration(default), description)
-
-
 class LimitsSection(Section):
     """Bounds on what one client or server may make a worker hold."""
 
-    request_line: Annotated[int, fields.size(64, MIB)] = _size(_LIMITS.request_line, "Longest request line (414).")
-    head: Annotated[int, fields.size(256, 16 * MIB)] = _size(_LIMITS.head, "Largest request head (431).")
-    headers: Annotated[int, fields.count(1, 10_000)] = _entry(
+    request_line: Annotated[int, fields.size(64, MIB)] = size(_LIMITS.request_line, "Longest request line (414).")
+    head: Annotated[int, fields.size(256, 16 * MIB)] = size(_LIMITS.head, "Largest request head (431).")
+    headers: Annotated[int, fields.count(1, 10_000)] = entry(
         _LIMITS.headers, _LIMITS.headers, "Most fields in a request head (431).")
-    body: Annotated[int | None, fields.size_or_none(0, 1024 * GIB)] = _entry(
+    body: Annotated[int | None, fields.size_or_none(0, 1024 * GIB)] = entry(
         None, "none", "Largest request body (413); `none` for any, since bodies are streamed.")
-    connections: Annotated[int, fields.count(1, 10_000_000)] = _entry(
+    connections: Annotated[int, fields.count(1, 10_000_000)] = entry(
         _LIMITS.connections, _LIMITS.connections, "Most client connections, all workers together.")
-    response_head: Annotated[int, fields.size(256, 16 * MIB)] = _size(
+    response_head: Annotated[int, fields.size(256, 16 * MIB)] = size(
         _LIMITS.response_head, "Largest head of a server's answer (502).")
-    response_headers: Annotated[int, fields.count(1, 10_000)] = _entry(
+    response_headers: Annotated[int, fields.count(1, 10_000)] = entry(
         _LIMITS.response_headers, _LIMITS.response_headers, "Most fields in the head of a server's answer (502).")
-    trailers: Annotated[int, fields.size(0, MIB)] = _size(
+    trailers: Annotated[int, fields.size(0, MIB)] = size(
         _LIMITS.trailers, "Largest trailer section of a body (400, 502).")
-    trailer_fields: Annotated[int, fields.count(0, 10_000)] = _entry(
+    trailer_fields: Annotated[int, fields.count(0, 10_000)] = entry(
         _LIMITS.trailer_fields, _LIMITS.trailer_fields, "Most fields in a trailer section (400, 502).")
-    chunk_line: Annotated[int, fields.size(16, MIB)] = _size(
+    chunk_line: Annotated[int, fields.size(16, MIB)] = size(
         _LIMITS.chunk_line, "Longest chunk-size line with its extensions (400, 502).")
-    chunk_extensions: Annotated[int, fields.size(0, 16 * MIB)] = _size(
+    chunk_extensions: Annotated[int, fields.size(0, 16 * MIB)] = size(
         _LIMITS.chunk_extensions, "Most bytes of chunk extensions in one body (400, 502).")
-    buffer: Annotated[int, fields.size(4 * KIB, 64 * MIB)] = _size(
+    buffer: Annotated[int, fields.size(4 * KIB, 64 * MIB)] = size(
         _LIMITS.buffer, "Held per connection and direction before reading is paused.")
-    body_rate: Annotated[int, fields.rate_or_none(GIB)] = _entry(
+    body_rate: Annotated[int, fields.rate_or_none(GIB)] = entry(
         _LIMITS.body_rate, f"{_LIMITS.body_rate}B/s",
         "What a request body must average after its first 10 s (408); `none` for any rate.")
 
@@ -89,27 +59,27 @@ class LimitsSection(Section):
 class TimeoutsSection(Section):
     """Deadlines. Each may be late by a quarter of a second."""
 
-    request_head: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
+    request_head: Annotated[float, fields.duration(0.001, _YEAR)] = time(
         _TIMEOUTS.request_head, "From the first byte of a request head to its end (408).")
-    request_idle: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
+    request_idle: Annotated[float, fields.duration(0.001, _YEAR)] = time(
         _TIMEOUTS.request_idle, "Between two pieces of a request body (408).")
-    keepalive: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
+    keepalive: Annotated[float, fields.duration(0.001, _YEAR)] = time(
         _TIMEOUTS.keepalive, "How long an idle client connection is kept.")
-    connect: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
+    connect: Annotated[float, fields.duration(0.001, _YEAR)] = time(
         _TIMEOUTS.connect, "To connect to a server (504).")
-    response_head: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
+    response_head: Annotated[float, fields.duration(0.001, _YEAR)] = time(
         _TIMEOUTS.response_head, "From the request sent to the first byte of its answer (504).")
-    response_idle: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
+    response_idle: Annotated[float, fields.duration(0.001, _YEAR)] = time(
         _TIMEOUTS.response_idle, "Between two pieces of an answer, and for a client to take one.")
-    drain: Annotated[float, fields.duration(0, _YEAR)] = _time(
+    drain: Annotated[float, fields.duration(0, _YEAR)] = time(
         _TIMEOUTS.drain, "How long requests in flight may finish when Turnout stops.")
-    tunnel_idle: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
+    tunnel_idle: Annotated[float, fields.duration(0.001, _YEAR)] = time(
         _TIMEOUTS.tunnel_idle, "How long a WebSocket or other upgraded connection may be silent.")
-    tunnel_grace: Annotated[float, fields.duration(0, _YEAR)] = _time(
+    tunnel_grace: Annotated[float, fields.duration(0, _YEAR)] = time(
         _TIMEOUTS.tunnel_grace, "How long a tunnel may go on once its version has lost its last weight.")
-    orphan: Annotated[float, fields.duration(0, _YEAR)] = _time(
+    orphan: Annotated[float, fields.duration(0, _YEAR)] = time(
         _TIMEOUTS.orphan, "How long workers serve on without a supervisor, until a new one takes over.")
-    upstream_keepalive: Annotated[float, fields.duration(0.001, _YEAR)] = _time(
+    upstream_keepalive: Annotated[float, fields.duration(0.001, _YEAR)] = time(
         _TIMEOUTS.upstream_keepalive, "How long an idle connection to a server is kept for the next request.")
 
 
@@ -122,22 +92,22 @@ class TokenSection(Section):
     name: Annotated[str, fields.NAME] = Field(description="The name of the holder, as events show it.", examples=["ci"])
     role: Annotated[str, fields.choice("viewer", "operator")] = Field(
         description="`viewer` reads; `operator` also changes.")
-    token_env: Annotated[str | None, fields.ENVIRONMENT_NAME] = _entry(
+    token_env: Annotated[str | None, fields.ENVIRONMENT_NAME] = entry(
         None, None, "The environment variable that holds the token.", examples=["TURNOUT_TOKEN"])
-    token_file: Annotated[str | None, fields.SECRET_FILE] = _entry(
+    token_file: Annotated[str | None, fields.SECRET_FILE] = entry(
         None, None, "The file that holds the token, relative to the file's folder.",
         examples=["/run/secrets/turnout-token"])
-    token_sha256: Annotated[bytes | None, fields.SHA256] = _entry(
+    token_sha256: Annotated[bytes | None, fields.SHA256] = entry(
         None, None, "The SHA-256 of the token, in hex.")
 
 
 class AdminSection(Section):
     """The admin API, metrics and health of Turnout itself."""
 
-    listen: Annotated[Listen, fields.LISTEN] = _entry(
+    listen: Annotated[Listen, fields.LISTEN] = entry(
         Listen("127.0.0.1", 9900), "127.0.0.1:9900", "Address of the admin API.",
         examples=["unix:/run/turnout/admin.sock"])
-    tokens: list[TokenSection] = _entry([], [], "Who may use it. Without any, it listens on loopback only.")
+    tokens: list[TokenSection] = entry([], [], "Who may use it. Without any, it listens on loopback only.")
 
 
 class MetricsSection(Section):
@@ -152,7 +122,7 @@ class MetricsSection(Section):
 class JournalSection(Section):
     """What the journal keeps."""
 
-    events: Annotated[int, fields.count(100, 10_000_000)] = _entry(
+    events: Annotated[int, fields.count(100, 10_000_000)] = entry(
         100_000, 100_000, "How many events are kept, the newest ones.")
 
 
@@ -167,15 +137,15 @@ class VersionSection(Section):
 class MatchSection(Section):
     """Which requests belong to a route: all conditions hold."""
 
-    host: Annotated[str | None, fields.HOST] = _entry(
+    host: Annotated[str | None, fields.HOST] = entry(
         None, None, "Host name, exact or `*.` and a name; any, if left out.",
         examples=["shop.example.com", "*.example.com"])
-    path: Annotated[str, fields.PATH] = _entry(
+    path: Annotated[str, fields.PATH] = entry(
         "/", "/", "Path prefix on whole segments; the longest match wins.", examples=["/api"])
     methods: list[Annotated[str, fields.METHOD]] = Field(
         default=[], min_length=1, description="Request methods; any, if left out.", examples=[["GET", "HEAD"]],
         json_schema_extra={"default": None})
-    headers: dict[Annotated[str, fields.HEADER], Annotated[str | None, fields.HEADER_CONDITION]] = _entry(
+    headers: dict[Annotated[str, fields.HEADER], Annotated[str | None, fields.HEADER_CONDITION]] = entry(
         {}, {}, "Header name → the value it must have, or `{present: true}`.",
         examples=[{"X-Beta": "1"}, {"X-Beta": {"present": True}}])
 
@@ -185,53 +155,43 @@ class StickySection(Section):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["by"]}, {"required": ["app_cookie"]}]})
 
-    by: Annotated[str | None, fields.choice("cookie", "header", "address", "app_cookie")] = _entry(
+    by: Annotated[str | None, fields.choice("cookie", "header", "address", "app_cookie")] = entry(
         None, None, "`cookie` (Turnout issues it), `header` or `address`; left out when `app_cookie` is given.")
-    name: Annotated[str | None, fields.COOKIE] = _entry(
+    name: Annotated[str | None, fields.COOKIE] = entry(
         None, "turnout", "Name of the cookie that Turnout issues, or of the request header.")
-    app_cookie: Annotated[str | None, fields.COOKIE] = _entry(
+    app_cookie: Annotated[str | None, fields.COOKIE] = entry(
         None, None, "Name of a cookie that the application sets itself.", examples=["JSESSIONID"])
-    max_age: Annotated[int | None, fields.max_age(_COOKIE_LIFE)] = _entry(
+    max_age: Annotated[int | None, fields.max_age(_COOKIE_LIFE)] = entry(
         Sticky("cookie").max_age_s, format_duration(Sticky("cookie").max_age_s or 0),
         "How long Turnout's cookie lives; `none`: as long as the browser's session.")
-    mode: Annotated[str, fields.choice("ramp", "session")] = _entry(
+    mode: Annotated[str, fields.choice("ramp", "session")] = entry(
         "ramp", "ramp", "`ramp`: weights move clients; `session`: a client keeps its first version until a rollback.")
 
 
 class OverrideSection(Section):
     """How a request may name its version itself."""
 
-    header: Annotated[str | None, fields.HEADER] = _entry(None, None, "Request header.", examples=["X-Turnout-Version"])
-    cookie: Annotated[str | None, fields.COOKIE] = _entry(None, None, "Cookie.", examples=["turnout_version"])
-    query: Annotated[str | None, fields.QUERY] = _entry(None, None, "Query parameter.", examples=["version"])
-    networks: list[Annotated[str, fields.NETWORK]] = _entry(
+    header: Annotated[str | None, fields.HEADER] = entry(None, None, "Request header.", examples=["X-Turnout-Version"])
+    cookie: Annotated[str | None, fields.COOKIE] = entry(None, None, "Cookie.", examples=["turnout_version"])
+    query: Annotated[str | None, fields.QUERY] = entry(None, None, "Query parameter.", examples=["version"])
+    networks: list[Annotated[str, fields.NETWORK]] = entry(
         [], [], "Networks whose clients may; without any, nobody may.", alias="from", examples=[["10.0.0.0/8"]])
-
-
-class ShadowSection(Section):
-    """Copies of requests for another version, whose answers never reach a client."""
-
-    to: Annotated[str, fields.NAME] = Field(description="The version that gets the copies.", examples=["new"])
-    percent: Annotated[float, fields.PERCENT] = Field(description="How many of the requests.", examples=[10, "12.5%"])
-    methods: list[Annotated[str, fields.METHOD]] = Field(
-        default=["GET", "HEAD"], min_length=1, description="Which methods are copied.")
-    compare: Annotated[str, fields.FROZEN] = _entry("{}", {}, "How answers are compared; kept for a later release.")
 
 
 class RouteSection(Section):
     """A set of requests that is moved as one."""
 
     name: Annotated[str, fields.NAME] = Field(description="Its name in the API, metrics and events.", examples=["shop"])
-    match: MatchSection = _entry(MatchSection(), {}, "Which requests belong to it; every request, if left out.")
+    match: MatchSection = entry(MatchSection(), {}, "Which requests belong to it; every request, if left out.")
     split: dict[Annotated[str, fields.NAME], Annotated[float, fields.WEIGHT]] = Field(
         description="Relative weight of each version.", json_schema_extra={"minProperties": 1},
         examples=[{"old": 95, "new": 5}, {"old": "87.5%", "new": "12.5%"}])
-    baseline: Annotated[str | None, fields.NAME] = _entry(
+    baseline: Annotated[str | None, fields.NAME] = entry(
         None, None, "The version that rollback returns to; the first of `split`, if left out.")
-    sticky: StickySection | None = _entry(None, None, "Keeps each client with its version.")
-    override: OverrideSection | None = _entry(None, None, "Lets a request name its version.")
-    shadow: ShadowSection | None = _entry(None, None, "Copies requests to another version.")
-    salt: Annotated[str | None, fields.SALT] = _entry(
+    sticky: StickySection | None = entry(None, None, "Keeps each client with its version.")
+    override: OverrideSection | None = entry(None, None, "Lets a request name its version.")
+    shadow: ShadowSection | None = entry(None, None, "Copies requests to another version.")
+    salt: Annotated[str | None, fields.SALT] = entry(
         None, None, "What decides which clients move first; the route's name, if left out.")
 
 
@@ -243,24 +203,24 @@ class FileSection(Section):
     ] = Field(
         default=[Listen("127.0.0.1", 8080)], description="Where clients connect: one address or a list.",
         json_schema_extra={"default": "127.0.0.1:8080"}, examples=["0.0.0.0:80", ["127.0.0.1:8080", "[::1]:8080"]])
-    workers: Annotated[int | None, fields.WORKERS] = _entry(
+    workers: Annotated[int | None, fields.WORKERS] = entry(
         None, "auto", "Worker processes; `auto`: one per CPU that this process may use.")
-    admin: AdminSection = _entry(AdminSection(), {}, "The admin API.")
-    state_dir: Annotated[str | None, fields.STATE_DIR] = _entry(
+    admin: AdminSection = entry(AdminSection(), {}, "The admin API.")
+    state_dir: Annotated[str | None, fields.STATE_DIR] = entry(
         "./.turnout", "./.turnout", "Folder of the journal, relative to the file's folder; `memory` for none.")
-    watch: Annotated[float | None, fields.duration_or_none(0.1, _DAY)] = _entry(
+    watch: Annotated[float | None, fields.duration_or_none(0.1, _DAY)] = entry(
         1.0, "1s", "How often the file's content is looked at for a change; `none`: never.")
-    secret: Annotated[bytes | None, fields.SECRET] = _entry(
+    secret: Annotated[bytes | None, fields.SECRET] = entry(
         None, None, "Signs session cookies; by default made once and kept in `state_dir`.",
         examples=["${TURNOUT_SECRET}"])
-    trusted_proxies: list[Annotated[str, fields.NETWORK]] = _entry(
+    trusted_proxies: list[Annotated[str, fields.NETWORK]] = entry(
         [], [], "Networks whose X-Forwarded-* fields are believed.", examples=[["10.0.0.0/8"]])
-    limits: LimitsSection = _entry(LimitsSection(), {}, "Bounds on what a client or server may send.")
-    timeouts: TimeoutsSection = _entry(TimeoutsSection(), {}, "Deadlines.")
-    access_log: Annotated[str, fields.ACCESS_LOG] = _entry(
+    limits: LimitsSection = entry(LimitsSection(), {}, "Bounds on what a client or server may send.")
+    timeouts: TimeoutsSection = entry(TimeoutsSection(), {}, "Deadlines.")
+    access_log: Annotated[str, fields.ACCESS_LOG] = entry(
         "off", "off", "One JSON line per request: `off`, `stdout` or the path of a file.")
-    metrics: MetricsSection = _entry(MetricsSection(), {}, "What /metrics tells.")
-    journal: JournalSection = _entry(JournalSection(), {}, "What the journal keeps.")
+    metrics: MetricsSection = entry(MetricsSection(), {}, "What /metrics tells.")
+    journal: JournalSection = entry(JournalSection(), {}, "What the journal keeps.")
     versions: dict[Annotated[str, fields.NAME], VersionSection] = Field(
         description="The deployments that routes split between.", json_schema_extra={"minProperties": 1})
     routes: list[RouteSection] = Field(

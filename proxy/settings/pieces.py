@@ -19,10 +19,10 @@ from proxy.settings.model import (
     AdminSection,
     MatchSection,
     OverrideSection,
-    ShadowSection,
     StickySection,
     TokenSection,
 )
+from proxy.settings.shadow_model import ShadowSection
 from proxy.settings.units import parse_weight
 
 T = TypeVar("T")

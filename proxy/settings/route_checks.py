@@ -9,9 +9,8 @@ from proxy.settings.grammar import parse_header_name
 from proxy.settings.model import OverrideSection, StickySection
 from proxy.settings.pieces import RoutePieces, mapping
 from proxy.settings.report import Report
+from proxy.settings.shadow_checks import check_shadow
 from proxy.settings.units import format_number, quote
-
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")      # RFC 9110 §9.2.1
 
 
 def check_route(route: RoutePieces, versions: list[str] | None, report: Report) -> None:
@@ -26,8 +25,7 @@ def check_route(route: RoutePieces, versions: list[str] | None, report: Report) 
         _check_sticky((*route.loc, "sticky"), route.sticky, report)
     if route.override is not None:
         _check_override((*route.loc, "override"), route.override, route.sticky, report)
-    if route.shadow is not None:
-        _check_shadow(route, report)
+    check_shadow(route, report)
 
 
 def _check_versions_exist(route: RoutePieces, versions: list[str] | None, report: Report) -> None:
@@ -121,11 +119,3 @@ def _check_override(loc: Loc, override: OverrideSection, sticky: StickySection |
     own = (sticky.app_cookie or (sticky.by == "cookie" and (sticky.name or "turnout"))) if sticky else None
     if override.cookie is not None and override.cookie == own:
         report.error((*loc, "cookie"), f"`{own}` is already the cookie of `sticky`")
-
-
-def _check_shadow(route: RoutePieces, report: Report) -> None:
-    assert route.shadow is not None
-    loc = (*route.loc, "shadow")
-    report.warning(loc, "shadow requests are not sent yet by this release: the section is only checked")
-    if unsafe := [method for method in route.shadow.methods if method not in _SAFE_METHODS]:
-        report.warning((*loc, "methods"), f"a copy of {' or '.join(unsafe)} does its work a second time")

@@ -6,16 +6,17 @@ made of. A kind of value is written by its own kind (`fields.Kind.show`), so tha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
 
-from proxy.core.route import Match, Override, Route, Shadow, Sticky
+from proxy.core.compare.rules import rules_from
+from proxy.core.route import Copying, HeaderMatch, Match, Override, Route, Shadow, Sticky
 from proxy.settings.fields import Kind
 from proxy.settings.model import LimitsSection, TimeoutsSection
-from proxy.settings.units import format_duration
+from proxy.settings.shadow_model import CompareSection, ShadowSection
+from proxy.settings.units import format_duration, format_size
 from proxy.settings.values import AdminSettings, Settings
 
 Json = dict[str, Any]
@@ -70,15 +71,19 @@ def _route(route: Route) -> Json:
         "salt": route.salt,
         "sticky": route.sticky and _sticky(route.sticky),
         "override": route.override and _override(route.override),
-        "shadow": route.shadow and _shadow(route.shadow),
+        "shadow": route.shadow and _shadow(route.shadow, route.copying),
     }
     return _given(document)
 
 
 def _match(match: Match) -> Json:
-    headers = {header.name: {"present": True} if header.equals is None else header.equals for header in match.headers}
+    headers = {header.name: _condition(header) for header in match.headers}
     return _given({"host": match.host, "path": match.path, "methods": list(match.methods) or None,
                    "headers": headers or None})
+
+
+def _condition(header: HeaderMatch) -> Any:
+    return {"present": True} if header.equals is None else header.equals
 
 
 def _sticky(sticky: Sticky) -> Json:
@@ -99,9 +104,33 @@ def _override(override: Override) -> Json:
                    "from": list(override.networks)})
 
 
-def _shadow(shadow: Shadow) -> Json:
-    return {"to": shadow.to, "percent": _number(shadow.percent), "methods": list(shadow.methods),
-            "compare": json.loads(shadow.compare)}
+def _shadow(shadow: Shadow, copying: Copying) -> Json:
+    header = copying.header and {copying.header.name: _condition(copying.header)}
+    document = {
+        "to": shadow.to, "percent": _number(shadow.percent), "methods": list(shadow.methods), "by": copying.by,
+        "match": _given({"path": copying.path, "header": header}), "host": copying.host,
+        "drop_headers": list(copying.drop_headers), "set_headers": dict(copying.set_headers),
+        "max_body": format_size(copying.max_body), "timeout": format_duration(copying.timeout_s),
+        "in_flight": copying.in_flight, "memory": format_size(copying.memory), "control": copying.control,
+        "alert_below": _kind(ShadowSection.model_fields["alert_below"].metadata).show(copying.alert_below),
+        "compare": "off" if copying.compare is None else _compare(copying.compare),
+    }
+    return _given(document)
+
+
+def _compare(text: str) -> Json:
+    rules = rules_from(text)
+    shown: Json = {}
+    for key in CompareSection.model_fields:
+        value = getattr(rules, key)
+        shown[key] = (list(value) if isinstance(value, tuple) else _decimal(value) if isinstance(value, float)
+                      else format_size(value) if key == "max_body" else value)
+    return shown
+
+
+def _decimal(number: float) -> int | float:
+    """As JSON has it; `core.compare` reads exponents."""
+    return int(number) if number == int(number) else number
 
 
 def _given(document: Json) -> Json:

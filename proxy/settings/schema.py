@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from proxy.settings.model import FileSection, keys_of
+from proxy.settings.model import FileSection
+from proxy.settings.section import keys_of
 from proxy.settings.shape import inner_section, sections
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

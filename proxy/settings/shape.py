@@ -7,8 +7,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from proxy.settings.document import Loc
-from proxy.settings.model import FileSection, keys_of
+from proxy.settings.model import FileSection
 from proxy.settings.report import Report
+from proxy.settings.section import keys_of
 from proxy.settings.units import quote
 
 _KINDS = {

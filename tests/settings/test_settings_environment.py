@@ -22,6 +22,10 @@ ENVIRON = {"NAME": "value", "EMPTY": ""}
         ("$$", "$"),
         ("$${NAME}", "${NAME}"),
         ("$$$$", "$$"),
+        ("$.a[*].b", "$.a[*].b"),
+        ("$..a", "$..a"),
+        ("$['a'].${NAME}", "$['a'].value"),
+        ("$$.a", "$.a"),
         ("${NONE:-a:-b}", "a:-b"),
     ],
 )
@@ -36,6 +40,7 @@ def test_references_are_replaced(text: str, expected: str) -> None:
         ("$NAME", "a lone `$`"),
         ("${}", "names no environment variable"),
         ("$", "a lone `$`"),
+        ("a$.b", "a lone `$`"),
         ("${NA-ME}", "names no environment variable"),
         ("${NAME", "a lone `$`"),
         ("${A}${B}", "A is not set"),

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.compare.rules import rules_from
+from proxy.core.compare.values import Rules
 from proxy.core.listen import Listen
-from proxy.core.route import HeaderMatch, Match, Override, Server, Shadow, Sticky, Version
+from proxy.core.route import Copying, HeaderMatch, Match, Override, Server, Shadow, Sticky, Version
 from proxy.core.snapshot import Limits, Policy, Snapshot, Timeouts
 from proxy.errors import ConfigError
 from proxy.settings import Settings, from_urls, load_bytes, load_file
 from proxy.settings.cpus import usable_cpus
 from proxy.settings.model import LimitsSection, TimeoutsSection
+from proxy.settings.shadow_model import CompareSection
 
 VERSIONS = "versions: {old: {servers: ['http://h:1']}, new: {servers: ['http://h:2']}}\n"
 
@@ -99,10 +102,40 @@ def test_stickiness_is_read(text: str, sticky: Sticky) -> None:
 def test_overrides_and_shadows_are_read() -> None:
     route = read_route(
         "override: {header: X-V, query: null, from: [10.0.0.1, 'fd00::/8']}, "
-        "shadow: {to: new, percent: 12.5%, compare: {ignore: [date], b: {a: 1}}}"
+        "shadow: {to: new, percent: 12.5%}"
     ).routes[0]
     assert route.override == Override("x-v", None, None, ("10.0.0.1/32", "fd00::/8"))
-    assert route.shadow == Shadow("new", 12.5, ("GET", "HEAD"), '{"b":{"a":"1"},"ignore":["date"]}')
+    assert route.shadow == Shadow("new", 12.5, ("GET", "HEAD"))
+    assert route.copying == Copying()
+
+
+def test_how_copies_are_made_is_read() -> None:
+    copying = read_route(
+        "shadow: {to: new, percent: 0.01%, by: key, match: {path: /a/, header: {X-M: 1}}, host: New.example.com:81, "
+        "drop_headers: [Cookie, X-B], set_headers: {Authorization: Bearer x}, max_body: 1MiB, timeout: 250ms, "
+        "in_flight: 9, memory: 1GiB, control: true, alert_below: 99.5%}"
+    ).routes[0].copying
+    assert copying == Copying(
+        "key", "/a", HeaderMatch("x-m", "1"), "New.example.com:81", ("cookie", "x-b"),
+        (("authorization", "Bearer x"),), 1 << 20, 0.25, 9, 1 << 30, True, "{}", 0.995,
+    )
+
+
+def test_how_answers_are_compared_is_one_text_whatever_the_order_and_the_defaults() -> None:
+    def compare(text: str) -> str | None:
+        return read_route(f"shadow: {{to: new, percent: 1, {text}}}").routes[0].copying.compare
+
+    assert compare("compare: off") is None
+    assert compare("compare: {}") == compare("compare: ~") == compare("compare: {samples: 5, ignore: []}") == "{}"
+    one = compare("compare: {ignore: [status, 'header:X-A'], tolerance: 0.1%, max_body: 1MiB}")
+    assert one == compare("compare: {max_body: 1024KiB, tolerance: 0.001, ignore: [status, header:x-a]}")
+    assert one is not None
+    assert rules_from(one) == Rules(
+        ignore=("status", "header:x-a"), tolerance=0.001, max_body=1 << 20)
+
+
+def test_every_rule_of_a_comparison_can_be_configured() -> None:
+    assert set(CompareSection.model_fields) == {field.name for field in dataclasses.fields(Rules)} - {"control"}
 
 
 def test_names_that_old_yaml_takes_for_booleans_and_numbers_are_names() -> None:

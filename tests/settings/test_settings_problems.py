@@ -237,10 +237,6 @@ def test_a_mistake_at_the_top_level(line: str, message: str) -> None:
         ),
         ("split: {old: 1}, shadow: «{to: new}", "routes[0].shadow.percent: is missing"),
         ("split: {old: 1}, shadow: {to: new, percent: «101}", "routes[0].shadow.percent: `101` is more than 100%"),
-        (
-            "split: {old: 1}, shadow: {to: new, percent: 1, compare: «x}",
-            "routes[0].shadow.compare: must be a mapping (`key: value`)",
-        ),
     ],
 )
 def test_a_mistake_in_a_route(route: str, message: str) -> None:
@@ -374,10 +370,6 @@ def test_a_secret_is_never_quoted() -> None:
             + "state_dir: memory\nroutes: [{name: r, split: {old: 1, new: 1}, sticky: {by: cookie, mode: session}}]",
             "f:3:72: routes[0].sticky.mode: without `secret`, and with `state_dir: memory`, every "
             "session is forgotten at a restart",
-        ),
-        (
-            VERSIONS + "routes: [{name: r, split: {old: 1, new: 0}, shadow: {to: new, percent: 1}}]",
-            "f:2:53: routes[0].shadow: shadow requests are not sent yet by this release: the section is only checked",
         ),
     ],
 )

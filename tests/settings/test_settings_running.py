@@ -45,8 +45,15 @@ routes:
     salt: "${NOT_SET:-a$$b}"
     sticky: {by: cookie, name: a$$b, max_age: none, mode: session}
     override: {header: X-V, from: ["::/0"]}
-    shadow: {to: no, percent: 12.5%, methods: [POST], compare: {a: 1, b: [~, "$$x", {c: no}]}}
-  - {name: wild, match: {host: "*.example.com"}, split: {no: 87.5%, "012": 12.5%}, sticky: {app_cookie: J$$}}
+    shadow:
+      {to: no, percent: 12.5%, methods: [POST], by: key, match: {path: /a$$b, header: {X-M: "$$"}}, host: "[::1]:80",
+       drop_headers: [Cookie], set_headers: {Authorization: "$$x"}, max_body: 1000B, timeout: 1.5s, in_flight: 7,
+       memory: 1GiB, control: true, alert_below: 99.9%,
+       compare: {headers: ["*"], ignore: ["$$.a[*].b", "header:X"], unordered: ["$$..t"], tolerance: 0.0000001,
+                 body: json, max_body: 1MiB, samples: 0, relative_margin: 20%, absolute_margin: 0.03%, minimum: 7,
+                 endpoints: ["/items/{}"]}}
+  - {name: wild, match: {host: "*.example.com"}, split: {no: 87.5%, "012": 12.5%}, sticky: {app_cookie: J$$},
+     shadow: {to: no, percent: 0.01, compare: off, match: {header: {X-M: {present: true}}}}}
   - {name: head, match: {path: /h}, split: {no: 1, "012": 0}, sticky: {by: header, name: X-Key}}
   - {name: addr, match: {path: /x}, split: {no: 1, "012": 0}, sticky: {by: address}, override: {cookie: c, query: q}}
 """
@@ -115,10 +122,10 @@ def test_every_key_of_the_file_is_in_it_but_for_secrets() -> None:
 
 def test_routes_that_were_steered_are_written_as_they_are_now() -> None:
     settings = read(TRICKY)
-    steered = replace(settings.routes[2], split=(("no", 1 / 3), ("012", 2 / 3)), shadow=Shadow("012", 100 / 3))
+    steered = replace(settings.routes[2], split=(("no", 1 / 3), ("012", 2 / 3)), shadow=Shadow("012", 33.33))
     document = running_document(replace(settings, routes=(steered,)))
     assert document["routes"][0]["split"] == {"no": 0.333333333, "012": 0.666666667}
-    assert document["routes"][0]["shadow"]["percent"] == 33.333333333
+    assert document["routes"][0]["shadow"]["percent"] == 33.33
 
 
 GOOD = "versions: {a: {servers: ['http://a']}}\nroutes: [{name: r, split: {a: 1}}]\n"
