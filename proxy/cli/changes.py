@@ -1,4 +1,4 @@
-"""The verbs that move traffic: weight, rollback, undo, confirm, shadow. Each is one request of the admin API."""
+"""The verbs that move traffic: weight, rollback, undo, confirm. Each is one request of the admin API."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from urllib.parse import quote
 
 import click
 
-from proxy.cli.advice import nearest, route_names
+from proxy.cli.advice import route_names
 from proxy.cli.names import complete_route, complete_weight
 from proxy.cli.report import report
 from proxy.cli.talk import Talk, Verb, asks
 from proxy.cli.weights import parse_split
 
 _BACK = "`turnout rollback {route}` takes it back."
-_SHADOW_KEYS = ("percent", "to", "methods")
 
 route_argument = click.argument("route", shell_complete=complete_route)
 reason_option = click.option("-m", "--reason", default="", metavar="TEXT", help="Why, for the journal.")
@@ -51,13 +50,13 @@ def weight(
       turnout weight shop new=25% --confirm-within 10m
       turnout weight shop 50
     """
-    now = talk.api.get(_path(route))
+    now = talk.api.get(route_path(route))
     try:
         split = parse_split(weights, list(now["split"]), now["baseline"])
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     body = {"split": split, "reason": reason, **({"confirm_within": confirm_within} if confirm_within else {})}
-    answer = _change(talk, "PUT", f"{_path(route)}/split", body, dry_run, if_revision)
+    answer = change(talk, "PUT", f"{route_path(route)}/split", body, dry_run, if_revision)
     report(talk, answer, dry_run=dry_run, back=_BACK)
 
 
@@ -84,9 +83,9 @@ def rollback(
     """
     if route and everything:
         raise click.UsageError("a ROUTE and --all exclude each other")
-    path = "/api/v1/rollback" if everything else f"{_path(route or _only_route(talk))}/rollback"
+    path = "/api/v1/rollback" if everything else f"{route_path(route or _only_route(talk))}/rollback"
     body = {"reason": reason, **({"in_flight": "cut"} if cut else {}), **({"force": True} if force else {})}
-    answer = _change(talk, "POST", path, body, dry_run, if_revision)
+    answer = change(talk, "POST", path, body, dry_run, if_revision)
     report(talk, answer, dry_run=dry_run, back="" if everything else "`turnout undo {route}` goes forward again.")
 
 
@@ -101,7 +100,7 @@ def undo(talk: Talk, route: str, reason: str, dry_run: bool, if_revision: int | 
     Example:
       turnout undo shop
     """
-    answer = _change(talk, "POST", f"{_path(route)}/undo", {"reason": reason}, dry_run, if_revision)
+    answer = change(talk, "POST", f"{route_path(route)}/undo", {"reason": reason}, dry_run, if_revision)
     report(talk, answer, dry_run=dry_run, back="`turnout undo {route}` once more takes that back.")
 
 
@@ -116,44 +115,22 @@ def confirm(talk: Talk, route: str, reason: str, dry_run: bool, if_revision: int
     Example:
       turnout confirm shop
     """
-    answer = _change(talk, "POST", f"{_path(route)}/confirm", {"reason": reason}, dry_run, if_revision)
+    answer = change(talk, "POST", f"{route_path(route)}/confirm", {"reason": reason}, dry_run, if_revision)
     report(talk, answer, dry_run=dry_run, back=_BACK)
 
 
-@click.command()
-@route_argument
-@click.argument("settings", nargs=-1, required=True, metavar="SETTING=VALUE...|off")
-@terms
-@asks()
-def shadow(
-    talk: Talk, route: str, settings: tuple[str, ...], reason: str, dry_run: bool, if_revision: int | None
-) -> None:
-    """Set which share of a route's requests is copied, and to which version.
-
-    The settings are percent, to and methods; those that are not named stay. The answer to a copy never reaches a
-    client. `off` ends the copies.
-
-    \b
-    Examples:
-      turnout shadow shop to=new percent=25 methods=GET,HEAD
-      turnout shadow shop off
-    """
-    answer = _change(talk, "PATCH", f"{_path(route)}/shadow", {**_patch(settings), "reason": reason}, dry_run,
-                     if_revision)
-    report(talk, answer, dry_run=dry_run, back="`turnout shadow {route} off` ends the copies."
-           if settings != ("off",) else "")
-
-
-def _change(
+def change(
     talk: Talk, method: str, path: str, body: dict[str, Any], dry_run: bool, if_revision: int | None
 ) -> dict[str, Any]:
+    """Ask for a change on the terms of the command line, and return the answer. Raises Unreachable and Refused."""
     headers = {} if if_revision is None else {"If-Match": f'"{if_revision}"'}
     body = {key: value for key, value in body.items() if (key, value) != ("reason", "")}
     answer: dict[str, Any] = talk.api.ask(method, f"{path}?dry_run=true" if dry_run else path, body, headers)
     return answer
 
 
-def _path(route: str) -> str:
+def route_path(route: str) -> str:
+    """Where a route is found in the API, whatever its name."""
     return f"/api/v1/routes/{quote(route, safe='')}"
 
 
@@ -162,21 +139,3 @@ def _only_route(talk: Talk) -> str:
     if len(names) != 1:
         raise click.UsageError(f"name a route ({', '.join(names) or 'there is none'}), or say --all")
     return names[0]
-
-
-def _patch(settings: tuple[str, ...]) -> dict[str, Any]:
-    """What the API changes, from `key=value` words. Raises UsageError."""
-    if settings == ("off",):
-        return {"to": None}
-    patch: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or key not in _SHADOW_KEYS:
-            raise click.UsageError(f"`{setting}` is not percent=N, to=VERSION, methods=GET,HEAD or off."
-                                   f"{nearest(key, _SHADOW_KEYS)}")
-        if key in patch:
-            raise click.UsageError(f"{key} is named twice")
-        patch[key] = value.split(",") if key == "methods" else value
-    if "percent" in patch:
-        patch["percent"] = patch["percent"].removesuffix("%") + "%"
-    return patch

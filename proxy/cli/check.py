@@ -16,7 +16,7 @@ from proxy.cli import exits
 from proxy.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from proxy.core.route import Match, Route
+    from proxy.core.route import Copying, Match, Route, Shadow
     from proxy.settings import AdminSettings, Settings
     from proxy.settings.probe import Finding
 
@@ -118,8 +118,14 @@ def _habits(route: Route) -> str:
     if route.override is not None and route.override.networks:
         habits.append(f"override from {', '.join(route.override.networks)}")
     if route.shadow is not None:
-        habits.append(f"shadow {route.shadow.percent:g}% to {route.shadow.to}")
+        habits.append(_copies(route.shadow, route.copying))
     return f" ({'; '.join(habits)})"
+
+
+def _copies(shadow: Shadow, copying: Copying) -> str:
+    compared = "not compared" if copying.compare is None else (
+        "compared, with a control" if copying.control else "compared")
+    return f"shadow {shadow.percent:g}% of {'|'.join(shadow.methods)} to {shadow.to}, {compared}"
 
 
 def _as_json(file: str, settings: Settings, findings: list[Finding] | None) -> dict[str, Any]:
@@ -135,7 +141,10 @@ def _as_json(file: str, settings: Settings, findings: list[Finding] | None) -> d
         "watch_s": settings.watch_s,
         "versions": {version.name: [server.address for server in version.servers] for version in settings.versions},
         "routes": [{"name": route.name, "host": route.match.host, "path": route.match.path, "baseline": route.baseline,
-                    "shares": {name: round(share, 6) for name, share in shares_of(route)}}
+                    "shares": {name: round(share, 6) for name, share in shares_of(route)},
+                    "shadow": route.shadow and {
+                        "to": route.shadow.to, "percent": route.shadow.percent, "methods": list(route.shadow.methods),
+                        "compared": route.copying.compare is not None, "control": route.copying.control}}
                    for route in settings.routes],
         "warnings": _listed(settings.warnings),
     }

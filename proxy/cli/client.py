@@ -29,6 +29,9 @@ _HEARTBEAT_WITHIN_S = 60.0
 """A stream that is silent for longer is gone: Turnout sends a comment several times a minute."""
 _MAX_ANSWER = 64 * 1024 * 1024
 _MAX_LINE = 1024 * 1024
+_MAX_RECORD = 64 * 1024 * 1024
+"""A pair of answers is at most a few times the 16 MiB that can be compared."""
+_LINES = "application/x-ndjson"
 
 Json = dict[str, Any]
 
@@ -111,6 +114,28 @@ class Api:
             except (OSError, http.client.HTTPException) as error:
                 raise Unreachable(f"lost Turnout at {self.admin}: {_reason(error)}") from error
 
+    def lines(self, path: str, for_s: float | None = None) -> Iterator[bytes]:
+        """Yield the lines of the stream at `path` as they come, without their ends, until the server ends it.
+
+        A heartbeat is an empty line. `for_s`: seconds after which we end it. Raises Unreachable, also for a stream that
+        falls silent, and Refused.
+        """
+        with closing(self._connect(_HEARTBEAT_WITHIN_S)) as connection:
+            sock = connection.sock
+            response = self._send(connection, "GET", path, None, {"Accept": _LINES})
+            if response.headers.get_content_type() != _LINES:
+                self._answer(response, "GET")
+                raise self._stranger(response)
+            with _cut_after(for_s, sock) as cut:
+                try:
+                    while line := response.readline(_MAX_RECORD):
+                        if not line.endswith(b"\n"):
+                            break           # the rest of it is lost, or it is none of ours
+                        yield line.rstrip(b"\r\n")
+                except (OSError, http.client.HTTPException) as error:
+                    if not cut.is_set():
+                        raise Unreachable(f"lost Turnout at {self.admin}: {_reason(error)}") from error
+
     def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
         try:
             address = parse_admin(self.admin)
@@ -178,18 +203,25 @@ class Api:
 
 
 @contextmanager
-def _cut_after(within_s: float, sock: socket.socket) -> Iterator[None]:
-    """End a connection when the block takes longer: a byte now and then is no silence, but no answer either."""
-    timer = threading.Timer(within_s, _cut, (sock,))
+def _cut_after(within_s: float | None, sock: socket.socket) -> Iterator[threading.Event]:
+    """End a connection when the block takes longer (None: never): a byte now and then is no silence, but no answer
+    either. Yields what is set once that was done.
+    """
+    done = threading.Event()
+    if within_s is None:
+        yield done
+        return
+    timer = threading.Timer(within_s, _cut, (sock, done))
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield done
     finally:
         timer.cancel()
 
 
-def _cut(sock: socket.socket) -> None:
+def _cut(sock: socket.socket, done: threading.Event) -> None:
+    done.set()
     with suppress(OSError):     # closed just now
         sock.shutdown(socket.SHUT_RDWR)
 

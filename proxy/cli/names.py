@@ -16,6 +16,7 @@ from proxy.cli.address import DEFAULT_ADMIN
 from proxy.cli.client import TOKEN_VARIABLE, Api, Refused, Unreachable
 
 _PATIENCE_S = 0.3
+_SHADOW_VERBS = ("report", "learn", "clear", "record", "off")
 
 
 def complete_route(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -31,6 +32,22 @@ def complete_weight(ctx: click.Context, param: click.Parameter, incomplete: str)
     versions = [version for route in _routes(ctx) if route["name"] == ctx.params.get("route")
                 for version in route["split"] if version not in given]
     return _items([f"{version}=" for version in versions], incomplete)
+
+
+def complete_shadow(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer what `turnout shadow ROUTE` can do, and the versions that copies can go to."""
+    del param
+    given = ctx.params.get("words") or ()
+    if given[:1] == ("record",) and len(given) == 1:
+        return [CompletionItem(incomplete, type="file")]
+    if given and "=" not in given[0]:
+        return []
+    named = {word.partition("=")[0] for word in given}
+    settings = [f"{key}=" for key in ("percent", "to", "methods") if key not in named]
+    if incomplete.startswith("to="):
+        settings = [f"to={version}" for route in _routes(ctx) if route["name"] == ctx.params.get("route")
+                    for version in route["split"]]
+    return _items([*settings, *(() if given else _SHADOW_VERBS)], incomplete)
 
 
 def _routes(ctx: click.Context) -> list[dict[str, Any]]:

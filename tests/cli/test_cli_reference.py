@@ -9,7 +9,7 @@ from proxy.cli.main import VERBS, main
 from proxy.cli.reference import reference
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
-ASKING = set(VERBS) - {"run", "demo", "check", "schema", "healthcheck", "completion"}
+ASKING = set(VERBS) - {"run", "demo", "check", "schema", "healthcheck", "completion", "replay"}
 
 
 def test_the_reference_is_what_the_commands_say() -> None:

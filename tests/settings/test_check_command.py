@@ -103,7 +103,8 @@ def test_problems_and_summaries_are_to_be_had_as_json(tmp_path: Path) -> None:
     assert wrong["problems"][0]["path"] == "listn"
     right = json.loads(run("--json", "-c", write(tmp_path)).stdout)
     assert right["ok"] is True
-    assert right["routes"] == [{"name": "shop", "host": None, "path": "/", "baseline": "old", "shares": {"old": 100.0}}]
+    assert right["routes"] == [{"name": "shop", "host": None, "path": "/", "baseline": "old", "shares": {"old": 100.0},
+                                "shadow": None}]
     assert "probe" not in right
 
 
@@ -184,3 +185,17 @@ def test_the_schema_is_printed_as_json() -> None:
     result = CliRunner().invoke(schema)
     assert result.exit_code == 0
     assert json.loads(result.output)["title"] == "Turnout configuration"
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    ("", "shadow 12.5% of GET|HEAD to new, compared)"),
+    (", control: true", "shadow 12.5% of GET|HEAD to new, compared, with a control)"),
+    (", compare: off, methods: [GET]", "shadow 12.5% of GET to new, not compared)"),
+])
+def test_a_shadow_is_summed_up(tmp_path: Path, more: str, says: str) -> None:
+    file = tmp_path / "turnout.yaml"
+    file.write_text("workers: 2\nversions: {old: {servers: ['http://h:1']}, new: {servers: ['http://h:2']}}\n"
+                    f"routes: [{{name: shop, split: {{old: 1, new: 0}}, shadow: {{to: new, percent: 12.5%{more}}}}}]\n")
+    result = run("-c", str(file))
+    assert says in result.stdout
+    assert "warning" not in result.stdout

@@ -1,0 +1,38 @@
+"""The result of a replay as a person reads it, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from proxy.cli.shadow.picture import differences, endpoints, latency, summary
+
+Json = dict[str, Any]
+_FAILED = {"unreachable": "nobody took the connection", "timeout": "no answer in time", "no-answer": "broken off"}
+
+
+def as_json(view: Json) -> str:
+    """JSON that is harmless on a terminal."""
+    return json.dumps(view, indent=2)
+
+
+def render(view: Json, failed: Mapping[str, int]) -> Iterator[str]:
+    """Yield the lines of a summary: what was sent, what came back, and in what it differs."""
+    yield f"{view['file']} → {view['to']}: {view['sent']:,} requests sent"
+    if view["without_fields"]:
+        yield f"  {view['without_fields']:,} of them without header fields that held secrets, which are not recorded"
+    if redacted := view["totals"]["skipped"].get("redacted"):
+        yield f"  {redacted:,} not sent: their target or body held secrets (--send-redacted sends them without)"
+    if view["unreadable"]:
+        yield f"  {view['unreadable']:,} lines are no recorded requests"
+    for reason, count in failed.items():
+        yield f"  {count:,} without an answer: {_FAILED[reason]}"
+    told = {**failed, "redacted": 0}
+    totals = {**view["totals"], "skipped": {reason: count for reason, count in view["totals"]["skipped"].items()
+                                            if reason not in told}}
+    yield from ("", *summary(totals, "sent"), "", latency(totals["latency"], ("recorded", "now")))
+    if view["endpoints"]:
+        yield from ("", *endpoints(view["endpoints"]))
+    yield ""
+    yield from differences(view["differences"], view["more"])
