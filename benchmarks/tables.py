@@ -58,7 +58,8 @@ ROWS: tuple[Row, ...] = (
     Row("all compared, CPU µs of the workers", "shadow", "cpu_us", "compared"),
     Row("… of the comparer per comparison of 2 KiB", "shadow", "comparer_us", "compared"),
     Row("1,000 uploads of 10 MiB, workers grow by MiB", "shadow-memory", "grew_mib", "plain"),
-    Row("… all copied to a blackhole, cap 64 MiB", "shadow-memory", "grew_mib", "deaf"),
+    Row("… all copied to one that accepts nobody, cap 64 MiB", "shadow-memory", "grew_mib", "full"),
+    Row("… all copied to one that reads nothing, cap 64 MiB", "shadow-memory", "grew_mib", "deaf"),
     Row("planted differences found, of 50", "shadow-found", "found"),
 )
 

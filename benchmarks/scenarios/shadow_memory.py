@@ -1,6 +1,6 @@
-"""Uploads of 10 MiB, a thousand at once, all copied to a shadow that reads nothing: what that takes of the workers.
+"""Uploads of 10 MiB, a thousand at once, all copied to a shadow that swallows them: what that takes of the workers.
 
-The same uploads without a shadow tell what the uploads themselves take. Each case has a Turnout of its own.
+One shadow accepts no connection, so that all is held here; one accepts and reads nothing. The same uploads without a shadow tell what the uploads themselves take. Each case has a Turnout of its own.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ QUICK_COUNT = 200
 CAP = 64 * MIB
 SAMPLE_S = 0.05
 SHADOW = (f"methods: [POST], max_body: 16MiB, memory: {CAP // MIB}MiB, in_flight: {COUNT}, timeout: 10s, compare: off")
-CASES = (Case("plain"), Case("deaf", "deaf", SHADOW))
+CASES = (Case("plain"), Case("full", "full", SHADOW), Case("deaf", "deaf", SHADOW))
 
 
 class ShadowMemory:
     """See the module."""
 
     name = "shadow-memory"
-    title = "10 MiB uploads copied to a shadow that reads nothing, 1,000 at once, two workers"
+    title = "10 MiB uploads copied to a blackhole, 1,000 at once, two workers"
     together = False
 
     def takes(self, peer: Peer) -> bool:
@@ -38,12 +38,12 @@ class ShadowMemory:
 
     def run(self, bench: Bench, peers: Sequence[Peer]) -> Iterator[Run]:
         """Yields a run per case and round."""
-        ports, service = shadowed.odd(bench, ("sink", "deaf"))
+        ports, service = shadowed.odd(bench, ("sink", "full", "deaf"))
         sink = (f"127.0.0.1:{ports['sink']}",)
         for number in range(1 if bench.effort.quick else 2):
             plain: dict[str, float] = {}
             for case in CASES:
-                behind = Behind(shadowed.versions({"deaf": ports["deaf"]}), shadowed.routes([case]), sink)
+                behind = Behind(shadowed.versions({case.to: ports[case.to] for case in CASES if case.to}), shadowed.routes([case]), sink)
                 figures = _measure(bench, f"{self.name}-{case.name}-{number}", behind, case)
                 if case.to:
                     figures["of_cap"] = max(0.0, figures["grew_mib"] - plain["grew_mib"]) * MIB / CAP

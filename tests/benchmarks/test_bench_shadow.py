@@ -71,9 +71,16 @@ def test_a_span_is_divided_by_the_mean_of_its_two_neighbours() -> None:
 
 
 def test_a_span_in_which_nothing_was_copied_proves_nothing() -> None:
-    spans = [span("off", 0, 1.0), span("dead", 2000, 1.0, fraction=0.5, skipped_shed=3), span("off", 4000, 1.0)]
+    spans = [span("off", 0, 1.0), span("dead", 2000, 1.0, skipped_shed=3), span("off", 4000, 1.0)]
     flags = list(shadow.judge("shadow", 0, spans, account({0: 10, 2000: 10, 4000: 10})))[1].flags
-    assert flags == ("no copy was made at all: nothing was proved", "copies were shed: 50% were left at the end")
+    assert flags == ("no copy was made at all: nothing was proved",)
+
+
+@pytest.mark.parametrize(("case", "flags"), [("copied", 1), ("dead", 0)])
+def test_a_healthy_shadow_that_was_shed_marks_its_figures(case: str, flags: int) -> None:
+    spans = [span("off", 0, 1.0), span(case, 2000, 1.0, fraction=0.5, copies_any=3), span("off", 4000, 1.0)]
+    runs = list(shadow.judge("shadow", 0, spans, account({0: 10, 2000: 10, 4000: 10})))
+    assert len(runs[1].flags) == flags
 
 
 def test_the_comparer_is_charged_for_what_it_compared() -> None:
@@ -97,7 +104,7 @@ def test_the_file_has_a_route_for_each_case_and_is_one_that_turnout_takes(tmp_pa
     routes = {route["name"]: route for route in yaml.safe_load(text)["routes"]}
     assert routes["slow"]["shadow"]["to"] == "slow"
     assert "shadow" not in routes["plain"]
-    assert routes["compared"]["shadow"]["compare"] == {"ignore": ["$$.request"]}
+    assert routes["compared"]["shadow"]["compare"] == {"ignore": ["$.request"]}
     load_bytes(text.encode(), "turnout.yaml")
 
 
