@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from proxy.core.route import HeaderMatch, Match, Override, Route, Server, Shadow, Sticky, Version
+from proxy.core.route import Copying, HeaderMatch, Match, Override, Route, Server, Shadow, Sticky, Version
 from proxy.core.snapshot import Limits, Policy, Snapshot, Timeouts
 
 names = st.text(min_size=1, max_size=8)
@@ -39,6 +39,7 @@ _routes = st.builds(
     st.none() | _stickies,
     st.none() | _overrides,
     st.none() | st.builds(Shadow, names, _weights, _tuples(names)),
+    st.builds(Copying, host=st.none() | names, compare=st.none() | names, control=st.booleans()),
     names,
     st.integers(0, 2**31),
 )
@@ -49,7 +50,7 @@ _policies = st.builds(
     _tuples(names),
     names,
 )
-snapshots = st.builds(Snapshot, st.integers(0, 2**53), _tuples(_versions), _tuples(_routes), _policies, st.binary())
+snapshots = st.builds(Snapshot, st.integers(0, 2**53), _tuples(_versions), _tuples(_routes), _policies, st.binary(), names)
 
 
 def small_snapshot(revision: int = 1) -> Snapshot:

@@ -25,7 +25,7 @@ WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "proxy.dataplane"
 """How a worker is started; the descriptors follow as options. -P: the current folder must not shadow a module."""
 _LAST_WORDS_S = 1.0
 _TOKEN_BYTES = 12
-_ROOT = str(Path(__file__).resolve().parents[2])
+_ROOT = str(Path(__file__).resolve().parents[3])
 
 # Bodies pass in pieces of up to 256,000 bytes. As it comes, glibc gives each such piece back to the kernel and asks
 # for it again, every page to be cleared anew: a third of the cost of a large answer. So a few MiB stay. What the
