@@ -67,6 +67,7 @@ class Worker:
         """The time of the last sweep: exact enough for deadlines, and costs nothing to read."""
         self.counters = Counters()
         self._workers = workers
+        self._tasks: set[asyncio.Task[None]] = set()
         self.chance = Dice()
         self.outbox = Outbox(self.loop)
         self.shadows = Shadows(self, ServerPool)
@@ -78,7 +79,6 @@ class Worker:
         self.clients: set[ClientConnection] = set()
         self.uploads: set[Upload] = set()
         self.tunnels = Tunnels()
-        self._tasks: set[asyncio.Task[None]] = set()
         self._id_prefix = secrets.token_hex(8).encode("ascii")
         self._ids = map(b"%016x".__mod__, count(1))  # counted and written without a frame of Python
         self._listeners: list[Listener] = []

@@ -1,8 +1,8 @@
 """What a worker tells the comparer: answers to the same request, side by side; and what the comparer asks of it.
 
-Worker and comparer speak over a stream of frames, a length of four bytes (big-endian) and msgpack of the union. Both are of
-the same release. Invariant: values of fields that are known to be sensitive are replaced by keyed digests before they
-are put into a message, so they never leave the worker.
+Worker and comparer speak over a stream of frames, a length of four bytes (big-endian) and msgpack of the union. Both
+are of the same release. Invariant: values of fields that are known to be sensitive are replaced by keyed digests before
+they are put into a message, so they never leave the worker.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Answered(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Pair(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="pair"):
-    """One request and its answers. `version` answered the client, `to` the copy, `version` again the `control`.
+    """One request and its answers; bodies that are all alike may be left out. `version` answered the client, `to` the
+    copy, `version` again the `control`.
 
     `at`: seconds since the epoch. `target` is redacted like a body. `head` and `body` are the request's, empty unless
     the comparer asked for requests of this route.

@@ -59,7 +59,7 @@ class WatchedWorker(RunningWorker):
         tallies = [backend.tally.inflight for site in self.sites for backends in site.backends for backend in backends]
         lent = [connection for pool in self.pools for connection in pool.connections if connection.exchange is not None]
         working = [client for client in worker.clients if client.exchange is not None]
-        return not (any(busy) or any(tallies) or lent or working or worker.uploads)
+        return worker.shadows.is_quiet and not (any(busy) or any(tallies) or lent or working or worker.uploads)
 
     def count(self, name: str, *labels: str) -> float:
         """What was counted so far under `turnout_NAME` and these label values."""

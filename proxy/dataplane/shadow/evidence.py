@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _FIELD = re.compile(rb"(?<=\r\n)([!-9;-~]+):[ \t]*([^\r\n]*)")
 _SUSPECT = re.compile(
-    rb"auth|cookie|\r\n[^:\r\n]*(?:key|token|secret|cert|jwt|session|x-forwarded-)|location:|referer:|refresh:|\r\nlink:",
-    re.IGNORECASE)
+    rb"auth|cookie|location:|referer:|refresh:|\r\nlink:|"
+    rb"\r\n[^:\r\n]*(?:key|token|secret|cert|jwt|session|x-forwarded-|pass|credential)", re.IGNORECASE)
 """Finds a head that may hold something to be redacted: a superset of what `redact` looks at, in one pass."""
 _CODED = re.compile(rb"\r\ncontent-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _TYPE = re.compile(rb"\r\ncontent-type:[ \t]*([^\r\n]*)", re.IGNORECASE)
@@ -47,26 +47,40 @@ class Captured:
 
 
 def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None) -> Pair:
-    """What the comparer is told of a request."""
+    """What the comparer is told of a request. Bodies that are all the same are left out: equal is equal.
+
+    That is what most of them are, and cleaning and sending them is most of what a pair costs.
+    """
     shadow = copied.shadow
     salt, most = shadow.salt, shadow.plan.capture
     wanted = shadow.route in shadow.line.requests_of
+    answers = [primary, copy] if control is None else [primary, copy, control]
+    bodies = [_joined(answer.pieces) for answer in answers]
+    if not wanted and all(body == bodies[0] for body in bodies) and _coding(primary.head) == _coding(copy.head):
+        bodies = [b""] * len(bodies)
+    told = [_answered(answer, body, salt, most) for answer, body in zip(answers, bodies, strict=True)]
     return Pair(
         shadow.route, shadow.version, shadow.plan.to, copied.method, redacted_target(copied.target, salt), copied.id,
-        time.time(), _answered(primary, salt, most), _answered(copy, salt, most),
-        None if control is None else _answered(control, salt, most),
-        _clean_head(copied.head, salt) if wanted else b"",
-        _clean_body(copied.head, b"".join(copied.body), salt) if wanted else b"")
+        time.time(), told[0], told[1], told[2] if control is not None else None,
+        _clean_request(copied.head, salt) if wanted else b"",
+        _clean_body(copied.head, _joined(copied.body), salt) if wanted else b"")
 
 
-def _answered(answer: Captured | Copy, salt: bytes, most: int) -> Answered:
+def _joined(pieces: list[bytes]) -> bytes:
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _coding(head: bytes) -> bytes:
+    found = _CODED.search(head)
+    return b"" if found is None else found[1]
+
+
+def _answered(answer: Captured | Copy, body: bytes, salt: bytes, most: int) -> Answered:
     head, whole = answer.head, answer.whole
-    pieces = answer.pieces
-    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if body:
-        coded = _CODED.search(head)
-        if coded is not None:
-            plain = decoded(Answer(answer.status, ((b"content-encoding", coded[1]),), body), most)
+        coding = _coding(head)
+        if coding:
+            plain = decoded(Answer(answer.status, ((b"content-encoding", coding),), body), most)
             body, whole = (b"", False) if isinstance(plain, Skipped) else (plain, whole)
             head = _CODED.sub(b"", head)
         body = _clean_body(head, body, salt)
@@ -82,6 +96,13 @@ def _clean_head(head: bytes, salt: bytes) -> bytes:
         return b"%b: %b" % (name, value)
 
     return _FIELD.sub(clean, head)
+
+
+def _clean_request(head: bytes, salt: bytes) -> bytes:
+    """The same for a request, whose first line holds a target."""
+    line, rest = head.split(b"\r\n", 1)
+    method, target, version = line.split(b" ", 2)
+    return b"%b %b %b%b" % (method, redacted_target(target, salt), version, _clean_head(b"\r\n" + rest, salt))
 
 
 def _clean_body(head: bytes, body: bytes, salt: bytes) -> bytes:

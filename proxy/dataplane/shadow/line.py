@@ -7,7 +7,7 @@ it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
@@ -84,8 +84,12 @@ class Line(asyncio.Protocol):
         self._address = ""
 
     async def _connect(self) -> None:
-        with contextlib.suppress(OSError):      # it is starting, or gone: tried again with a later sweep
-            await self._worker.loop.create_unix_connection(lambda: self, "\0" + self._address)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            sock.connect("\0" + self._address)      # on this machine, so it is done or refused at once
+            await self._worker.loop.create_unix_connection(lambda: self, sock=sock)
+        except OSError:
+            sock.close()        # it is starting, or gone: tried again with a later sweep
         self._connecting = None
 
     def _flush(self) -> None:

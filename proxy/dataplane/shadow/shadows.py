@@ -115,6 +115,11 @@ class Shadows:
         return RouteShadow(route.name, version, plan, self._budgets[route.name], self._balancers[shadow.to][1],
                            control, self.line, self._salt)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no copy is under way and nothing is held for one."""
+        return all(budget.idle for budget in self._budgets.values())
+
     def sweep(self, now: float, lag_s: float) -> None:
         """End what is late, shed where it must be, connect what is not connected."""
         for budget in self._budgets.values():

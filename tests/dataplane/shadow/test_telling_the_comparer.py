@@ -1,0 +1,242 @@
+"""What the comparer is told of both answers, and what never leaves the worker."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import uuid
+import zlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.origins import Origin, Peer, answering, ok
+from tests.support.shadowing import Listener, shadow_snapshot, shadowed
+from tests.support.story import Story, WatchedWorker, get, request
+from tests.support.strict import Message
+
+JSON = b"Content-Type: application/json"
+
+
+@pytest.fixture
+def comparer() -> Iterator[Listener]:
+    with Listener() as listener:
+        yield listener
+
+
+def told(story: Story, comparer: Listener, old: Origin, new: Origin, **options: object) -> WatchedWorker:
+    """A worker that has reached the comparer."""
+    worker = shadowed(story, old, new, comparer=comparer.address, **options)  # type: ignore[arg-type]
+    comparer.wait_for_worker()
+    return worker
+
+
+def test_both_answers_are_told_with_their_request(story: Story, comparer: Listener) -> None:
+    old = story.strict(lambda _: ok(b'{"a": 1}', JSON))
+    new = story.strict(lambda _: b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nX-A: b\r\n\r\n{}")
+    worker = told(story, comparer, old, new)
+    worker.ask(get("/items/7?x=1"))
+    (pair,) = comparer.wait(1)
+    assert (pair.route, pair.version, pair.to) == ("all", "old", "new")
+    assert (pair.method, pair.target) == (b"GET", b"/items/7?x=1")
+    assert pair.id == old.requests[0].value(b"x-request-id")
+    assert (pair.primary.status, pair.primary.body, pair.primary.whole) == (200, b'{"a": 1}', True)
+    assert (pair.shadow.status, pair.shadow.body, pair.shadow.whole) == (404, b"{}", True)
+    assert b"\r\nX-A: b\r\n" in pair.shadow.head
+    assert 0 < pair.primary.took_s < 10 > pair.shadow.took_s > 0
+    assert pair.control is None
+    assert (pair.head, pair.body) == (b"", b"")
+
+
+def test_bodies_that_are_all_the_same_are_left_out(story: Story, comparer: Listener) -> None:
+    worker = told(story, comparer, story.strict(), story.strict(), control=True)
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert pair.control is not None
+    assert (pair.primary.body, pair.shadow.body, pair.control.body) == (b"", b"", b"")
+    assert pair.primary.whole
+
+
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\nX-T: 1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nabcdefg",
+])
+def test_bodies_are_told_without_their_framing(story: Story, comparer: Listener, answer: bytes) -> None:
+    worker = told(story, comparer, story.origin(answering(answer)), story.strict())
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert (pair.primary.body, pair.shadow.body) == (b"abcdefg", b"GET / 0")
+
+
+def test_a_body_that_ends_with_the_connection_is_told_too(story: Story, comparer: Listener) -> None:
+    def until_close(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n", b"abc", b"def")
+
+    worker = told(story, comparer, story.strict(), story.origin(until_close))
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert (pair.primary.body, pair.shadow.body, pair.shadow.whole) == (b"GET / 0", b"abcdef", True)
+
+
+def test_answers_without_a_body_are_told(story: Story, comparer: Listener) -> None:
+    worker = told(story, comparer, story.strict(), story.strict())
+    worker.ask(request("HEAD", "/x"), b"HEAD")
+    (pair,) = comparer.wait(1)
+    assert (pair.method, pair.primary.body, pair.shadow.body) == (b"HEAD", b"", b"")
+
+
+def test_large_answers_are_told_as_not_whole(story: Story, comparer: Listener) -> None:
+    large = ok(b"x" * 5_000)
+    worker = told(story, comparer, story.strict(lambda _: large), story.strict(lambda _: large),
+                  compare='{"max_body": 4000}')
+    assert len(worker.ask(get()).body) == 5_000
+    (pair,) = comparer.wait(1)
+    assert (pair.primary.whole, pair.primary.body, pair.shadow.whole, pair.shadow.body) == (False, b"", False, b"")
+
+
+def test_nothing_is_told_where_nothing_is_compared(story: Story, comparer: Listener) -> None:
+    old, new = story.strict(), story.strict()
+    worker = told(story, comparer, old, new, compare=None)
+    worker.ask(get("/quiet"))
+    worker.wait_until(lambda worker: worker.shadows.is_quiet)
+    worker.apply(shadow_snapshot(old, new, comparer=comparer.address, revision=2))
+    worker.ask(get("/told"))
+    assert [pair.target for pair in comparer.wait(1)] == [b"/told"]
+
+
+def test_secrets_never_leave_the_worker(story: Story, comparer: Listener) -> None:
+    def answer(message: Message) -> bytes:
+        return ok(b'{"user": {"password": "hush-1"}, "token": "hush-2", "n": 1}', JSON,
+                  b"Set-Cookie: session=hush-3; Path=/", b"X-Api-Key: hush-4", b"Location: /x?access_token=hush-5")
+
+    worker = told(story, comparer, story.strict(answer), story.strict(answer), methods=("POST",))
+    comparer.want("all")
+    worker.wait_until(lambda worker: bool(worker.shadows.line.requests_of))
+    worker.ask(request("POST", "/x?api_key=hush-6", "Cookie: session=hush-7", "Authorization: Bearer hush-8",
+                       JSON.decode(), body=b'{"credit_card": "hush-9"}'), b"POST")
+    (pair,) = comparer.wait(1)
+    assert b"hush" not in repr(pair).encode()
+    assert b'"n": 1' in pair.primary.body
+    assert pair.primary.body == pair.shadow.body, "equal values stay equal"
+    assert b"\r\nCookie: session=<redacted" in pair.head
+    assert b"credit_card" in pair.body
+
+
+def test_secrets_in_compressed_bodies_do_not_leave_either(story: Story, comparer: Listener) -> None:
+    plain = b'{"password": "hush", "n": 1}'
+    zipped = ok(gzip.compress(plain), b"Content-Encoding: gzip", JSON)
+    deflated = ok(zlib.compress(plain), b"Content-Encoding: deflate", JSON)
+    worker = told(story, comparer, story.strict(lambda _: zipped), story.strict(lambda _: deflated))
+    worker.ask(get("/", "Accept-Encoding: gzip"))
+    (pair,) = comparer.wait(1)
+    assert pair.primary.body == pair.shadow.body
+    assert b'"n": 1' in pair.primary.body
+    assert b"hush" not in pair.primary.body
+
+
+@pytest.mark.parametrize("coding", [b"br", b"gzip"])
+def test_what_cannot_be_decoded_is_not_told(story: Story, comparer: Listener, coding: bytes) -> None:
+    coded = ok(b"\x8b\x04\x80password=hush", b"Content-Encoding: " + coding)
+    worker = told(story, comparer, story.strict(lambda _: coded), story.strict())
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert (pair.primary.body, pair.primary.whole) == (b"", False)
+
+
+def test_a_bomb_is_not_unpacked(story: Story, comparer: Listener) -> None:
+    bomb = ok(gzip.compress(bytes(20_000_000)), b"Content-Encoding: gzip")
+    worker = told(story, comparer, story.strict(), story.strict(lambda _: bomb))
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert (pair.shadow.body, pair.shadow.whole) == (b"", False)
+
+
+def test_with_a_control_the_version_that_answered_is_asked_again(story: Story, comparer: Listener) -> None:
+    answers = iter(range(100))
+    old = story.strict(lambda _: ok(b"%d" % next(answers)))
+    new = story.strict(lambda _: ok(b"new"))
+    worker = told(story, comparer, old, new, control=True)
+    assert worker.ask(get()).body == b"0"
+    (pair,) = comparer.wait(1)
+    assert pair.control is not None
+    assert (pair.primary.body, pair.control.body, pair.shadow.body) == (b"0", b"1", b"new")
+    assert [bool(message.values(b"x-turnout-shadow")) for message in old.requests] == [False, True]
+
+
+def test_a_control_that_fails_leaves_the_pair(story: Story, comparer: Listener) -> None:
+    def once(peer: Peer) -> None:
+        if peer.read_head() and b"X-Turnout-Shadow" not in peer.got:
+            peer.send(ok(b"old"))
+            peer.read_to_end()
+
+    worker = told(story, comparer, story.origin(once), story.strict(), control=True)
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert (pair.primary.body, pair.control) == (b"old", None)
+
+
+@pytest.mark.parametrize(("old_says", "new_says", "count"), [
+    (b"nonsense\r\n\r\n", ok(b"x"), ("shadow_skipped_total", "no_answer")),
+    (ok(b"x"), b"nonsense\r\n\r\n", ("shadow_requests_total", "broken")),
+])
+def test_half_a_pair_is_counted_and_not_told(story: Story, comparer: Listener, old_says: bytes, new_says: bytes,
+                                             count: tuple[str, str]) -> None:
+    old, new = story.origin(answering(old_says)), story.origin(answering(new_says))
+    worker = told(story, comparer, old, new)
+    worker.ask(get())
+    worker.wait_until(lambda worker: worker.shadows.is_quiet)
+    assert worker.count(count[0], "all", count[1]) == 1
+    assert comparer.pairs == []
+
+
+def test_without_a_comparer_pairs_are_counted_as_lost(story: Story) -> None:
+    worker = shadowed(story, story.strict(), story.strict())
+    worker.ask(get())
+    worker.wait_until(lambda worker: worker.shadows.is_quiet)
+    assert worker.count("shadow_skipped_total", "all", "comparer_busy") == 1
+
+
+def test_a_comparer_that_does_not_read_costs_pairs_and_nothing_else(story: Story) -> None:
+    body, other = ok(b"x" * 200_000), ok(b"y" * 200_000)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        address = f"turnout-test-{uuid.uuid4().hex}"
+        deaf.bind("\0" + address)
+        deaf.listen(1)      # the kernel connects; nobody ever reads
+        worker = shadowed(story, story.strict(lambda _: body), story.strict(lambda _: other), comparer=address)
+        worker.wait_until(lambda worker: worker.shadows.line._transport is not None)
+        client = story.client(worker)
+        for _ in range(40):
+            assert len(client.ask(get()).body) == 200_000
+        worker.wait_until(lambda worker: worker.shadows.is_quiet)
+        assert worker.count("shadow_skipped_total", "all", "comparer_busy") >= 20
+
+
+def test_a_comparer_that_comes_back_is_found_again(story: Story) -> None:
+    old, new = story.strict(), story.strict()
+    with Listener() as first:
+        worker = told(story, first, old, new)
+        worker.ask(get("/first"))
+        first.wait(1)
+    worker.wait_until(lambda worker: worker.shadows.line._transport is None)
+    with Listener() as second:
+        worker.apply(shadow_snapshot(old, new, comparer=second.address, revision=2))
+        second.wait_for_worker()
+        worker.ask(get("/second"))
+        assert [pair.target for pair in second.wait(1)] == [b"/second"]
+
+
+@pytest.mark.parametrize("nonsense", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x02xx"])
+def test_a_comparer_that_talks_nonsense_is_hung_up_on(story: Story, comparer: Listener, nonsense: bytes) -> None:
+    worker = told(story, comparer, story.strict(), story.strict())
+    comparer.say(nonsense)
+    worker.wait_until(lambda worker: worker.shadows.line._transport is None)
+    assert worker.ask(get()).status == 200
+
+
+def test_requests_are_told_only_of_routes_whose_requests_are_wanted(story: Story, comparer: Listener) -> None:
+    worker = told(story, comparer, story.strict(), story.strict())
+    comparer.want("another")
+    worker.wait_until(lambda worker: bool(worker.shadows.line.requests_of))
+    worker.ask(get())
+    assert comparer.wait(1)[0].head == b""
