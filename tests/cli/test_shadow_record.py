@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import stat
 import subprocess
@@ -158,3 +159,18 @@ def test_a_link_is_not_followed_to_somebody_else_s_file(tmp_path: Path) -> None:
     (tmp_path / "r").symlink_to(tmp_path / "theirs")
     with pytest.raises(OSError, match="symbolic"):
         RotatedFile(str(tmp_path / "r"), max_size=1000, keep=1)
+
+
+def test_a_terminal_shows_how_far_it_is(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    with Origin(Stream(line(1), line(2))) as origin, subprocess.Popen(
+        [sys.executable, "-P", "-m", "proxy", "shadow", "shop", "record", str(tmp_path / "r")], text=True,
+        stdout=subprocess.PIPE, stderr=slave, env={"PYTHONPATH": ROOT, "TURNOUT_ADMIN": origin.url},
+    ) as process:
+        output, _ = process.communicate(timeout=30)
+    os.close(slave)
+    shown = os.read(master, 4096).decode()
+    os.close(master)
+    assert shown.startswith("\r1 request, 0.0 MiB; Ctrl-C ends it")
+    assert shown.endswith("\r\x1b[K")
+    assert "2 requests" in output

@@ -40,6 +40,17 @@ def test_verbs_routes_and_versions_are_completed() -> None:
         assert "--confirm-within" in offers("turnout weight --", url)
 
 
+def test_what_a_shadow_can_do_is_completed() -> None:
+    with scripted(ROUTES) as (url, _):
+        assert offers("turnout shadow s", url) == ["shop"]
+        assert offers("turnout shadow shop ", url) == [
+            "percent=", "to=", "methods=", "report", "learn", "clear", "record", "off"]
+        assert offers("turnout shadow shop percent=5 ", url) == ["to=", "methods="]
+        assert offers("turnout shadow api to=", url) == ["to=a", "to=b"]
+        assert offers("turnout shadow shop learn ", url) == []
+        assert completed("turnout shadow shop record x", url).stdout == "file,x\n"
+
+
 def test_the_admin_address_on_the_line_is_the_one_that_is_asked() -> None:
     with scripted(ROUTES) as (url, _):
         assert offers(f"turnout undo --admin {url} ", "http://127.0.0.1:1") == ["shop", "api"]

@@ -16,10 +16,13 @@ Json = dict[str, Any]
 _MOST_ENDPOINTS = 10
 _LONGEST_SAMPLE = 80
 _WHY_SKIPPED = {
-    "shed": "left out, because the worker or the route was busy", "method": "of a method that is not copied",
-    "too-large": "too large to be compared", "cut": "answers longer than is captured",
+    "shed": "left out, because the worker or the route was busy", "in_flight": "as many as `in_flight` were under way",
+    "memory": "`memory` was full", "too_large": "requests longer than `max_body`",
+    "too-large": "answers longer than `compare.max_body`", "cut": "requests or answers of which only a part is there",
+    "upgrade": "requests for a tunnel", "comparer_busy": "the comparing process had no time",
     "coding": "in a content coding that is not read", "corrupt": "broken compression on both sides",
 }
+"""What a person makes of the reasons that need a word more than themselves."""
 
 
 def render(view: Json) -> Iterator[str]:

@@ -77,7 +77,7 @@ class _Progress:
     def _show(self, start: str) -> None:
         if self._live:
             lost = f", {self.lost:,} lost" if self.lost else ""
-            sys.stderr.write(f"{start}{self.file.lines:,} requests, {self.file.bytes / MIB:.1f} MiB{lost}; "
+            sys.stderr.write(f"{start}{_requests(self.file.lines)}, {self.file.bytes / MIB:.1f} MiB{lost}; "
                              "Ctrl-C ends it\x1b[K")
             sys.stderr.flush()
 
