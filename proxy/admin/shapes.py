@@ -365,7 +365,7 @@ class ReasonShape(TypedDict):
 
 
 class LearnedRules(TypedDict):
-    """What the comparison should ignore, and which arrays have no order. Without `control` there is nothing to learn."""
+    """What the comparison should ignore, and which arrays have no order. Without `control` nothing is learned."""
 
     ignore: list[str]
     unordered: list[str]

@@ -1,6 +1,7 @@
 """`python -m proxy.comparison`: the comparer, started by the supervisor and by nobody else.
 
-It leaves when its supervisor does. Comparing may lag and traffic may not, so it runs at a lower priority than the workers.
+It leaves when its supervisor does. Comparing may lag and traffic may not, so it runs at a lower priority than the
+workers.
 """
 
 from __future__ import annotations

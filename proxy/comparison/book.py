@@ -1,12 +1,13 @@
 """What is known of one route: its comparisons by endpoint, its differences by group, how long its answers took.
 
-Invariants: compared = matched + different, where what differs by noise alone is matched. Memory is bounded: by the bounds
-of `Groups` and `Endpoints`, and for the rest by names that stand in the configuration.
+Invariants: compared = matched + different, where what differs by noise alone is matched. Memory is bounded: by the
+bounds of `Groups` and `Endpoints`, and for the rest by names that stand in the configuration.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from proxy.comparison.answers import answer_of
@@ -38,6 +39,14 @@ class Totals:
     skipped: dict[str, int] = field(default_factory=dict)
 
 
+def named(skipped: Mapping[str, int]) -> dict[str, int]:
+    """Reasons why a body was not compared, as everybody calls them: `answer_cut`, `answer_too_large`, …
+
+    Workers have reasons of their own, such as `cut` for a request.
+    """
+    return {"answer_" + reason.replace("-", "_"): count for reason, count in skipped.items()}
+
+
 class Book:
     """See the module. `now_s`: seconds since the epoch."""
 
@@ -54,7 +63,7 @@ class Book:
         self.since_s = now_s
         self.primary, self.shadow = Histogram(), Histogram()
         self.uncompared: dict[str, int] = {}
-        """Requests without a comparison, by reason, besides those of `groups`: workers said so, or there was no room."""
+        """Requests without a comparison, by reason, besides those of `groups`: workers said so, or no room was left."""
         self._own_skips: dict[str, int] = {}
         self.durations: dict[str, Histogram] = {}
         """By version, since they were told last."""
@@ -125,7 +134,7 @@ class Book:
             sums.matched += one.matched + one.noisy
             sums.different += one.different
             sums.noisy += one.noisy
-            for reason, count in one.skipped.items():
+            for reason, count in named(one.skipped).items():
                 sums.skipped[reason] = sums.skipped.get(reason, 0) + count
         return sums
 

@@ -1,8 +1,8 @@
 """Connections of workers: frames come in and are handed on as they are, whatever else goes on.
 
-Invariants: only processes of this user are heard. A connection that sends what is no frame is closed, and nothing of what
-it sent afterwards is looked at. What has begun to arrive takes no more than `_MOST_PENDING` bytes over all connections;
-who loses is the connection that would go beyond.
+Invariants: only processes of this user are heard. A connection that sends what is no frame is closed, and nothing of
+what it sent afterwards is looked at. What has begun to arrive takes no more than `_MOST_PENDING` bytes over all
+connections; who loses is the connection that would go beyond.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Pairs as JSON lines for whoever records them.
 
-Invariant: nothing is kept for a reader that is slow: beyond `MOST_WAITING` bytes of a stream lines are lost and counted.
+Invariant: nothing is kept for a reader that is slow: beyond `MOST_WAITING` bytes of a stream lines are lost and
+counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The life of the comparer: it reads at once and compares in slices, so that whoever asks is answered in between.
 
-Invariants: a slice ends after `SLICE_S` and one comparison more. Everything is in one thread; nobody waits. The end of the
-line to the supervisor is the end of this process.
+Invariants: a slice ends after `SLICE_S` and one comparison more. Everything is in one thread; nobody waits. The end
+of the line to the supervisor is the end of this process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The books of all routes: those that are watched, and those that are kept to be read.
 
-Invariant: what all groups together hold stays below `MOST_BYTES`, checked once a second: the largest book gives way first.
-Kept ones are `MOST_KEPT` at most; the one that was put away first is forgotten.
+Invariant: what all groups together hold stays below `MOST_BYTES`, checked once a second: the largest book gives way
+first. Kept ones are `MOST_KEPT` at most; the one that was put away first is forgotten.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from proxy.ipc.pairs import Pair, Skipped
 
 MOST_KEPT = 50
 MOST_BYTES = 64 * 1024 * 1024
-BUSY = "comparer-busy"
-"""Why a pair was not compared that found no room."""
+BUSY = "comparer_busy"
+"""Why a pair was not compared that found no room, here as in a worker."""
 OUTDATED = "outdated"
 """Why a pair was not compared that belongs to a shadow of before the last change."""
 

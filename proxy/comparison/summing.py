@@ -1,7 +1,7 @@
 """Once a second: what came since, as increments, for the supervisor's sums.
 
-Invariant: every increment is told once. A summary takes `BUDGET_S` at most and one route more; who is left waits for the
-next one, the longest waiting first.
+Invariant: every increment is told once. A summary takes `BUDGET_S` at most and one route more; who is left waits for
+the next one, the longest waiting first.
 """
 
 from __future__ import annotations

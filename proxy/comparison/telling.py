@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from proxy.comparison.book import Book
+from proxy.comparison.book import Book, named
 from proxy.comparison.shelf import Shelf
 from proxy.core.compare.groups import Endpoint, Sample
 from proxy.core.compare.groups_data import as_data, restore
@@ -150,7 +150,7 @@ def _sample(sample: Sample) -> Data:
 def _endpoint(name: str, one: Endpoint) -> Data:
     method, endpoint = _parts(name)
     return {"endpoint": endpoint, "method": method, "compared": one.compared, "matched": one.matched + one.noisy,
-            "different": one.different, "skipped": dict(one.skipped)}
+            "different": one.different, "skipped": named(one.skipped)}
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """What supervisor and comparer say to each other, as msgpack in frames (`channel.Line`).
 
-Both are of the same release. What does not decode ends the line, and with it the comparer, which is started anew. Answers
-are JSON-able data that the supervisor hands on, so that they are described in one place only, the API's.
+Both are of the same release. What does not decode ends the line, and with it the comparer, which is started anew.
+Answers are JSON-able data that the supervisor hands on, so that they are described in one place only, the API's.
 """
 
 from __future__ import annotations

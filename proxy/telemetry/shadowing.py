@@ -1,7 +1,7 @@
 """What the comparer counts of shadows; what the workers count of them stands in `counters`.
 
-Invariant: labels come from the configuration or from a list in the code. `field` (of `field_of`) is no path of a body: of
-those there are as many as servers care to send.
+Invariant: labels come from the configuration or from a list in the code. `field` (of `field_of`) is no path of a
+body: of those there are as many as servers care to send.
 """
 
 from __future__ import annotations

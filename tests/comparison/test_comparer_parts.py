@@ -10,7 +10,8 @@ from proxy.comparison.recording import MOST_WAITING, Recording
 from proxy.comparison.shelf import MOST_KEPT, Shelf
 from proxy.comparison.telling import tell
 from proxy.ipc.comparing import Record, Recorded, Watched
-from tests.support.comparing import pair
+from proxy.ipc.pairs import Answered
+from tests.support.comparing import JSON_HEAD, pair
 
 SHOP = Watched("shop", "new", False, "{}")
 
@@ -149,3 +150,14 @@ def test_a_sample_takes_a_part_and_only_of_its_route() -> None:
         recording.take(pair(1, 1, route=route, head=b"GET / HTTP/1.1\r\n\r\n"), "/")
     recording.flush()
     assert [len(recorded.lines) for recorded in told] == [2]
+
+
+def test_a_body_that_was_cut_is_skipped_by_a_name_of_its_own() -> None:
+    shelf = Shelf()
+    shelf.configure([SHOP], 0.0)
+    shelf.take(pair({"a": 1}, Answered(200, JSON_HEAD, b"{", False, 0.1)))
+    report = tell(shelf, "report", "shop", {}, 1.0)
+    assert report is not None
+    assert (report["compared"], report["skipped"]) == (0, {"answer_cut": 1})
+    assert report["endpoints"][0]["skipped"] == {"answer_cut": 1}
+    assert shelf.books["shop"].new_skips(shelf.books["shop"].news(0.0)) == {"answer_cut": 1}

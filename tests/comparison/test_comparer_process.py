@@ -49,9 +49,9 @@ def test_what_finds_no_room_is_dropped_and_counted_and_nobody_waits() -> None:
                     + it.sums.of(shadowing.DROPPED).get((), 0) == 3_000, "all are accounted for")
         dropped = it.sums.of(shadowing.DROPPED)[()]
         assert dropped > 0
-        assert it.sums.of(counted.SHADOW_SKIPPED) == {("shop", "comparer-busy"): dropped}
+        assert it.sums.of(counted.SHADOW_SKIPPED) == {("shop", "comparer_busy"): dropped}
         report = await it.compared(1)
-        assert report["skipped"] == {"comparer-busy": dropped}
+        assert report["skipped"] == {"comparer_busy": dropped}
 
     run(test, more=("--queue", "20000"))
 
@@ -69,7 +69,17 @@ def test_who_sends_garbage_is_parted_from_and_the_others_are_heard(garbage: byte
         other.tell(pair(2, 2))
         report = await it.compared(2)
         assert report["different"] == 0
-        await until(lambda: it.sums.of(shadowing.BROKEN).get(()) == 1, "it is counted")
+
+    run(test)
+
+
+def test_connections_that_were_closed_for_what_they_sent_are_counted_once_each() -> None:
+    async def test(it: Bench) -> None:
+        for _ in range(2):
+            hostile = it.worker()
+            hostile.sock.sendall(frame(b"\xc1") * 3)
+            assert await hostile.ended()
+        await until(lambda: it.sums.of(shadowing.BROKEN).get(()) == 2, "both are counted")
 
     run(test)
 
@@ -108,8 +118,8 @@ def test_it_leaves_when_its_supervisor_is_gone() -> None:
 def test_questions_are_answered_while_pairs_keep_coming() -> None:
     async def test(it: Bench) -> None:
         body = {f"name{n}": n for n in range(200)}
-        flood = asyncio.create_task(asyncio.to_thread(
-            it.worker().tell, *(pair(body, {**body, "name1": -1}) for _ in range(4_000))))
+        pairs = [pair(body, {**body, "name1": -1})] * 4_000
+        flood = asyncio.create_task(asyncio.to_thread(it.worker().tell, *pairs), name="flood")
         answers = 0
         while not flood.done() or answers < 20:
             assert await it.comparer.ask("report", "shop") is not None    # or NoAnswer

@@ -50,7 +50,8 @@ _policies = st.builds(
     _tuples(names),
     names,
 )
-snapshots = st.builds(Snapshot, st.integers(0, 2**53), _tuples(_versions), _tuples(_routes), _policies, st.binary(), names)
+snapshots = st.builds(
+    Snapshot, st.integers(0, 2**53), _tuples(_versions), _tuples(_routes), _policies, st.binary(), names)
 
 
 def small_snapshot(revision: int = 1) -> Snapshot:

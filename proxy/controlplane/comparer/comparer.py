@@ -1,7 +1,7 @@
 """The owner of the comparer process: one lives as long as anything is to be compared, or was.
 
-Invariant: whatever becomes of it, traffic goes on. One that dies is followed by another at the same address, with nothing
-of what the first one knew; what it had counted stays in the sums.
+Invariant: whatever becomes of it, traffic goes on. One that dies is followed by another at the same address, with
+nothing of what the first one knew; what it had counted stays in the sums.
 """
 
 from __future__ import annotations

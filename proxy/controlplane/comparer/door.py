@@ -1,8 +1,8 @@
 """The socket that workers bring their pairs to: an abstract one (Linux), held open by the supervisor.
 
-So the address outlives a comparer that dies, and what workers send meanwhile waits as far as the kernel holds it. Everybody
-on the host can read the names of abstract sockets; so both ends ask the kernel for the other's user, and the name is drawn
-anew in each process, for nobody to sit there first.
+So the address outlives a comparer that dies, and what workers send meanwhile waits as far as the kernel holds it.
+Everybody on the host can read the names of abstract sockets; so both ends ask the kernel for the other's user, and
+the name is drawn anew in each process, for nobody to sit there first.
 """
 
 from __future__ import annotations

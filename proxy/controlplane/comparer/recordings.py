@@ -1,7 +1,7 @@
 """Lines of recorded pairs on their way from the comparer to whoever reads them.
 
-Invariant: a reader that is slow makes nobody wait: beyond `MOST_WAITING` bytes lines are lost, and the reader is told how
-many, at the place where they are missing.
+Invariant: a reader that is slow makes nobody wait: beyond `MOST_WAITING` bytes lines are lost, and the reader is told
+how many, at the place where they are missing.
 """
 
 from __future__ import annotations

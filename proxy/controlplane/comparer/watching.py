@@ -1,7 +1,7 @@
 """When the part of matching answers crosses what the operator wants to hear of.
 
-Invariant: for each route a fall is told once, and its end once, however the rate wavers at the bound: it has to come a tenth
-of the way from the bound to 1 back.
+Invariant: for each route a fall is told once, and its end once, however the rate wavers at the bound: it has to come
+a tenth of the way from the bound to 1 back.
 """
 
 from __future__ import annotations

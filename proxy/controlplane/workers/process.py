@@ -203,7 +203,8 @@ class WorkerProcess:
 
 
 def environment() -> dict[str, str]:
-    """The supervisor's environment for a process of its own: this package first on the module path, memory it keeps, a token."""
+    """The supervisor's environment for a process of its own: this package first on the module path, memory it keeps,
+    a token."""
     path = os.environ.get("PYTHONPATH")
     token = {heirloom.TOKEN: secrets.token_hex(_TOKEN_BYTES)}
     return {**_KEPT_MEMORY, **os.environ, **token, "PYTHONPATH": f"{_ROOT}{os.pathsep}{path}" if path else _ROOT}
