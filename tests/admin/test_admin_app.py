@@ -107,7 +107,7 @@ def test_a_path_comes_back_as_text_that_steers_no_terminal() -> None:
 
 def test_nothing_is_changed_by_reading() -> None:
     changing = ("routes/shop/rollback", "routes/shop/undo", "routes/shop/confirm", "rollback", "config/reload",
-                "upgrade", "routes/shop/split", "routes/shop/shadow")
+                "upgrade", "routes/shop/split")
 
     async def test(it: Asked) -> None:
         for path in changing:
