@@ -11,6 +11,7 @@ from typing import Any
 from proxy.admin import shapes
 from proxy.admin.bodies import ExplainBody
 from proxy.admin.problems import Refused
+from proxy.core.copied import copying_told
 from proxy.core.explain import Explanation, explain
 from proxy.core.router import CompiledRoute, Router
 from proxy.core.sticky import KEY_LENGTH
@@ -58,7 +59,7 @@ def explained(router: Router, body: ExplainBody, revision: int) -> shapes.Explai
         "version": None if drawn else found.version,
         "reason": found.reason,
         "drawn": drawn,
-        "why": list(_sentences(found, drawn)),
+        "why": [*_sentences(found, drawn), *_copy(router, found, asked)],
         "versions": [{"version": odds.version, "weight": odds.weight, "share": odds.share} for odds in found.versions],
         "steps": _steps(found, drawn),
         "revision": revision,
@@ -103,6 +104,14 @@ def _sentences(found: Explanation, drawn: bool) -> Iterator[str]:
         yield f"so version {found.version} takes it, whatever the weights"
         return
     yield from _by_key_or_draw(found, drawn)
+
+
+def _copy(router: Router, found: Explanation, asked: _Asked) -> Iterator[str]:
+    """What becomes of its copy, where the route has a shadow."""
+    route = next((route for route in router.routes if route.name == found.route), None)
+    told = copying_told(route, asked) if route is not None else None
+    if told is not None:
+        yield told
 
 
 def _by_key_or_draw(found: Explanation, drawn: bool) -> Iterator[str]:

@@ -88,7 +88,7 @@ def _route_news(route: Json, now: float) -> Iterator[str]:
     if pending := route.get("pending"):
         yield f"{name}: goes back by itself in {countdown(pending['seconds_left'])}, unless: turnout confirm {name}"
     if shadow := route.get("shadow"):
-        yield f"{name}: copies of {shadow['percent']:g} % go to {shadow['to']}"
+        yield f"{name}: copies of {shadow['percent']:g} % go to {shadow['to']}; how it answers: turnout shadow {name}"
     if last := route.get("last_change"):
         reason = f": {last['reason']}" if last["reason"] else ""
         yield f"{name}: {last['verb']} by {last['author']} {duration(max(0.0, now - last['at']))} ago{reason}"

@@ -94,3 +94,15 @@ def test_what_is_no_request_is_refused_with_its_place(body: Any, place: str) -> 
         assert (answer.status, set(answer.faults)) == (422, {place})
 
     run(test, start=False)
+
+
+def test_what_becomes_of_its_copy_is_told_at_the_end() -> None:
+    async def test(it: Asked) -> None:
+        await it.ask("PATCH", "/api/v1/routes/shop/shadow", {"to": "new", "percent": 12.5})
+        host = "shop.example"
+        told = await explain(it, path="/cart", host=host)
+        assert told["why"][-1] == "a copy of it goes to new in 12.5 % of the cases"
+        told = await explain(it, path="/cart", host=host, method="POST")
+        assert told["why"][-1] == "no copy of it goes to new: only GET, HEAD are copied"
+
+    run(test)

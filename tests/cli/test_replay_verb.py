@@ -140,6 +140,7 @@ def test_nobody_there_is_exit_code_4(tmp_path: Path) -> None:
     result = turnout("replay", file, "--to", f"http://127.0.0.1:{port}", admin="")
     assert result.exit_code == 4
     assert "2 without an answer: nobody took the connection" in result.stdout
+    assert result.stdout.endswith("Nothing was compared; 2 sent\n")
 
 
 def test_an_answer_that_does_not_come_is_a_failure(tmp_path: Path) -> None:
@@ -203,6 +204,11 @@ def test_no_more_requests_are_under_way_than_asked_for(tmp_path: Path) -> None:
     assert replayed(serve, tmp_path, [pair() for _ in range(30)], "--concurrency", "2").exit_code == 0
     assert max(most) <= 2
     assert len(most) == 30
+
+
+def test_a_rate_changes_when_requests_are_sent_and_nothing_else(tmp_path: Path) -> None:
+    result = replayed(Server(), tmp_path, [pair(), pair(), pair()], "--rate", "50")
+    assert "3 compared, 3 matched" in result.stdout
 
 
 @pytest.mark.parametrize("to", ["localhost:80", "http://h/path", "ftp://h", "http://"])

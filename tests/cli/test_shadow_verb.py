@@ -71,6 +71,12 @@ def test_what_makes_a_result_less_than_whole_is_told(view: dict[str, object], sa
     assert says in told(answers={REPORT: Answer(shadow_report(difference(), **view))})
 
 
+def test_before_anything_was_compared_no_success_is_claimed() -> None:
+    text = told(answers={REPORT: Answer(shadow_report(totals={**NOTHING_COMPARED, "copied": 7}, endpoints=[]))})
+    assert "Nothing was compared; 7 copied" in text
+    assert "No differences" not in text
+
+
 def test_json_is_what_the_api_said() -> None:
     view = shadow_report(difference())
     assert json.loads(told("--json", answers={REPORT: Answer(view)})) == view

@@ -50,7 +50,7 @@ def test_the_status_is_readable_at_a_glance() -> None:
     assert rows[2] == ["new", "5", "%", "0", "0", "0", "0", "-", "-"]
     assert lines[7:10] == [
         "shop: goes back by itself in 9:05, unless: turnout confirm shop",
-        "shop: copies of 25 % go to new",
+        "shop: copies of 25 % go to new; how it answers: turnout shadow shop",
         "shop: split by ci 3 min ago: a twentieth\N{REPLACEMENT CHARACTER}[2J",
     ]
     rows = rows[3:]

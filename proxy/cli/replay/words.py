@@ -31,7 +31,10 @@ def render(view: Json, failed: Mapping[str, int]) -> Iterator[str]:
     told = {**failed, "redacted": 0}
     totals = {**view["totals"], "skipped": {reason: count for reason, count in view["totals"]["skipped"].items()
                                             if reason not in told}}
-    yield from ("", *summary(totals, "sent"), "", latency(totals["latency"], ("recorded", "now")))
+    yield from ("", *summary(totals, "sent"))
+    if not totals["compared"]:
+        return
+    yield from ("", latency(totals["latency"], ("recorded", "now")))
     if view["endpoints"]:
         yield from ("", *endpoints(view["endpoints"]))
     yield ""

@@ -29,11 +29,14 @@ def render(view: Json) -> Iterator[str]:
     """Yield the lines of a report: headline, warnings, totals, latency, endpoints, differences, what to type next."""
     yield from _head(view)
     totals = view["totals"]
-    yield from ("", *summary(totals), "", latency(totals["latency"]))
+    yield from ("", *summary(totals))
+    if totals["compared"]:
+        yield from ("", latency(totals["latency"]))
     if view["endpoints"]:
         yield from ("", *endpoints(view["endpoints"]))
-    yield ""
-    yield from differences(view["differences"], view.get("more", 0))
+    if totals["compared"]:
+        yield ""
+        yield from differences(view["differences"], view.get("more", 0))
     if dropped := view.get("dropped_groups"):
         yield f"{dropped:,} rare differences were forgotten for want of room."
     yield from ("", *_next(view))
@@ -42,9 +45,11 @@ def render(view: Json) -> Iterator[str]:
 def summary(totals: Json, copied: str = "copied") -> Iterator[str]:
     """Yield how many answers were compared, how many matched, and why others were not compared."""
     rate = totals["match_rate"]
-    matched = "-" if rate is None else _percent(rate)
-    yield (f"{matched} match: {totals['compared']:,} compared, {totals['matched']:,} matched, "
-           f"{totals['different']:,} different; {totals['copied']:,} {copied}")
+    if rate is None:
+        yield f"Nothing was compared; {totals['copied']:,} {copied}"
+    else:
+        yield (f"{_percent(rate)} match: {totals['compared']:,} compared, {totals['matched']:,} matched, "
+               f"{totals['different']:,} different; {totals['copied']:,} {copied}")
     for reason, count in sorted(totals["skipped"].items(), key=lambda item: (-item[1], item[0])):
         told = f" ({_WHY_SKIPPED[reason]})" if reason in _WHY_SKIPPED else ""
         yield f"  {count:,} not compared: {reason}{told}"

@@ -1,0 +1,46 @@
+"""Whether a request of a route is one that is copied, in words: for `explain`.
+
+The same conditions as the workers' (`core.match`); which of the requests chance picks is told as odds.
+"""
+
+from __future__ import annotations
+
+from proxy.core.match import conditions_of, path_segments, to_bytes
+from proxy.core.request import RequestView
+from proxy.core.route import Match
+from proxy.core.router import CompiledRoute
+
+MARK = b"x-turnout-shadow"
+
+
+def copying_told(route: CompiledRoute, request: RequestView) -> str | None:
+    """One sentence about the copy of this request; None for a route without a shadow."""
+    shadow = route.route.shadow
+    if shadow is None:
+        return None
+    refused = _refused(route, request, shadow.methods)
+    if refused is not None:
+        return f"no copy of it goes to {shadow.to}: {refused}"
+    if route.route.copying.by == "key":
+        if route.strategy.recognise(request) is None:
+            return f"no copy of it goes to {shadow.to}: the client is not recognised, and whole clients are copied"
+        return f"a copy of it goes to {shadow.to} if the client is among the {shadow.percent:g} % that are copied"
+    return f"a copy of it goes to {shadow.to} in {shadow.percent:g} % of the cases"
+
+
+def _refused(route: CompiledRoute, request: RequestView, methods: tuple[str, ...]) -> str | None:
+    """The first condition that fails."""
+    copying = route.route.copying
+    if request.method not in map(to_bytes, methods):
+        return f"only {', '.join(methods)} are copied"
+    if request.header(MARK) is not None:
+        return "it is a copy itself"
+    if copying.path is not None:
+        wanted = path_segments(copying.path)
+        if tuple(request.target.partition(b"?")[0].split(b"/")[1:len(wanted) + 1]) != wanted:
+            return f"only what is below {copying.path} is copied"
+    if copying.header is not None:
+        for condition in conditions_of(Match(headers=(copying.header,))):
+            if not condition.holds(request):
+                return f"only what has {condition} is copied"
+    return None
