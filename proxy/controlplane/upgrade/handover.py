@@ -36,6 +36,7 @@ import structlog
 
 from proxy.controlplane.errors import HandingOver
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.tasks import reported
 from proxy.controlplane.upgrade.link import LineEnded, Link, Message
 from proxy.controlplane.upgrade.orphans import find_orphans
 from proxy.controlplane.workers.listeners import Listeners
@@ -135,7 +136,7 @@ class Handover:
         link = self._link
         assert link is not None
         self._supervisor.keep_files = True
-        wishes = asyncio.create_task(self._obey(link), name="successor")
+        wishes = reported(asyncio.create_task(self._obey(link), name="successor"), "upgrade")
         stopping = asyncio.create_task(self._supervisor.stop(within_s), name="drain")
         await self._supervisor.quiet()
         link.post("quiet")
