@@ -18,8 +18,9 @@ from proxy.admin.control import Control
 from proxy.admin.server import open_admin
 from proxy.clock import monotonic
 from proxy.controlplane.commands.commands import Commands
-from proxy.controlplane.errors import NotJournaled, StartError
+from proxy.controlplane.errors import NotJournaled
 from proxy.controlplane.events import TURNOUT, Author
+from proxy.controlplane.journal.errors import StateError
 from proxy.controlplane.journal.folder import last_holder
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.journal.secret import load_secret
@@ -97,7 +98,7 @@ class Program:
         self.verb, self.reason = "upgrade", " · ".join(filter(None, (luggage.author, luggage.reason)))
 
     async def begin(self) -> None:
-        """Journal that this process begins, and what moved by that. Raises StartError when that cannot be kept.
+        """Journal that this process begins, and what moved by that. Raises StateError when that cannot be kept.
 
         A successor serves in any case: nobody else does. The next change writes what is missing.
         """
@@ -105,7 +106,8 @@ class Program:
             await self.commands.begin(self._moves, self.verb, self.reason)
         except NotJournaled as error:
             if self._inherited is None:
-                raise StartError(f"the state to begin with cannot be kept: {error.detail}") from error
+                raise StateError(f"cannot keep in {self.settings.state_dir} what the file says now: {error.detail}, "
+                                 "or run with `state_dir: memory`") from error
             log.error("took over, but that could not be journaled", because=error.detail)  # noqa: TRY400
 
     def compiled(self, settings: Settings, state: State) -> Snapshot:
