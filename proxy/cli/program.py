@@ -151,6 +151,7 @@ class Program:
 
     async def upgrade(self, author: Author, reason: str) -> int:
         """Hand over to a successor. Raises HandingOver and UpgradeFailed; the latter is journaled."""
+        self.handover.must_be_possible()  # before anything of an upgrade that is under way is overwritten
         self._asked_by = (author, reason)
         try:
             # What is read here after the successor has read the file would be overruled by what it has read.

@@ -122,7 +122,7 @@ class Handover:
 
         Raises HandingOver when there can be none now, UpgradeFailed when there is none after all.
         """
-        self._must_be_possible()
+        self.must_be_possible()
         running = self._running = asyncio.create_task(self._upgrade(), name="upgrade")
         try:
             return await asyncio.shield(running)  # whoever asked may be gone before there is an answer
@@ -147,7 +147,8 @@ class Handover:
         link.close()
         log.info("left", connections_cut=stopped.cut, workers_killed=stopped.killed, successor=self.successor)
 
-    def _must_be_possible(self) -> None:
+    def must_be_possible(self) -> None:
+        """Raise HandingOver if `upgrade` would now."""
         refusal = self._refusal
         if self._running is not None and not self._running.done():
             refusal = "an upgrade is under way"
