@@ -81,6 +81,7 @@ def test_a_successor_that_fails_changes_nothing(misfortune: str, because: str) -
             assert not failure["frozen"]
             turnout.tell("apply 2 new")
             assert turnout.heard("changed")["workers"] == 2
+            load.wait_each(1)   # what had been sent on before the change has been answered
             changed_at = len(old.requests)
             load.wait_each(5)
             load.stop()
