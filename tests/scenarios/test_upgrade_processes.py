@@ -93,6 +93,15 @@ def test_a_successor_that_fails_changes_nothing(misfortune: str, because: str) -
         turnout.heard("upgraded")
 
 
+def test_workers_of_a_successor_that_fails_leave_also_where_nobody_but_them_listens() -> None:
+    with tagged(b"old") as old, tagged(b"new") as new, bare(old, new=new) as turnout:
+        turnout.tell("upgrade dies-elsewhere")
+        assert "ended by signal 9" in turnout.heard("not-upgraded")["because"]
+        all_gone(*turnout.heard("served")["workers"])
+        turnout.tell("apply 2 new")
+        assert turnout.heard("changed")["workers"] == 2
+
+
 def test_a_predecessor_that_dies_while_it_drains_leaves_no_worker_behind() -> None:
     with tagged(b"old") as old, bare(old) as turnout, Wire(turnout.address) as kept:
         assert kept.ask(GET).body == b"old"

@@ -30,6 +30,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -172,7 +173,7 @@ class Handover:
         except BaseException as error:
             link.close()
             await _end(process)
-            await self._go_on()
+            await self._go_on(0 if process is None else process.pid)
             if isinstance(error, (OSError, TurnoutError)):
                 raise UpgradeFailed(self._explain(error, process)) from error
             raise
@@ -199,12 +200,12 @@ class Handover:
                 f"the new program was ready, but did not take over within {self._frozen_s:g} s") from None
         link.post("yours", workers=sorted(self._supervisor.pids.values()))
 
-    async def _go_on(self) -> None:
-        """Take everything up again: there is no successor."""
+    async def _go_on(self, failed: int) -> None:
+        """Take everything up again: there is no successor. `failed`: the process that was to be it."""
         self._supervisor.witness = None
-        # If it has served already, its workers do so still, and would by an older state after our next change.
-        addresses = {address for address, _ in self._supervisor.listeners.bound}
-        orphans = await asyncio.get_running_loop().run_in_executor(None, find_orphans, addresses)
+        # If it has served already, its workers do so still, perhaps elsewhere, and by an older state after a change.
+        find = partial(find_orphans, {address for address, _ in self._supervisor.listeners.bound}, supervisor=failed)
+        orphans = await asyncio.get_running_loop().run_in_executor(None, find)
         for _, sock in orphans.sockets:
             sock.close()
         self._supervisor.follow(orphans)

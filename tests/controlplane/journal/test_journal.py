@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.controlplane.errors import StartError
+from proxy.controlplane.journal.folder import last_holder
 from proxy.controlplane.journal.journal import Journal, JournalError, StateError
 from proxy.core.route import Shadow
 from proxy.core.state import RouteState, State
@@ -315,6 +316,15 @@ def test_the_holder_is_named_again_after_a_successor_has_failed(tmp_path: Path) 
     journal.claim()
     assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
     journal.close()
+
+
+def test_the_last_holder_is_known_after_its_end_and_nobody_is_where_nothing_can_be_read(tmp_path: Path) -> None:
+    opened(tmp_path / "here").close()
+    assert last_holder(str(tmp_path / "here")) == os.getpid()
+    for nonsense in ("", "7", "-7\n", "seven\n", "1\n2\n", f"{'9' * 30}\n"):
+        (tmp_path / "here" / "lock").write_text(nonsense)
+        assert last_holder(str(tmp_path / "here")) == 0
+    assert last_holder(str(tmp_path / "nowhere")) == last_holder(None) == 0
 
 
 def test_a_change_waits_for_nobody_who_reads(tmp_path: Path) -> None:
