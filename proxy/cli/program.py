@@ -51,14 +51,14 @@ class Program:
         self._inherited = inherited
         self._descriptors = raise_descriptor_limit()
         self._warn_of_descriptors()
-        self._secret = settings.secret or b""
+        self._made_secret = self._handed_secret = b""
         self._journal: Journal | None = None
         self._asked_by = (TURNOUT, "")
         self.orphans = Orphans() if inherited else find_orphans(
             addresses_of(settings.listen), supervisor=last_holder(settings.state_dir))
         listeners = open_listeners(
             settings.listen, settings.workers, inherited.data if inherited else Heirlooms(self.orphans.sockets))
-        waiting = settings.snapshot(0, self._secret)
+        waiting = settings.snapshot(0, settings.secret or b"")
         self.supervisor = Supervisor(waiting, listeners, settings.workers, worker_command=worker_command)
         self.supervisor.keep_files = inherited is not None  # they are the predecessor's until we have taken over
         self.supervisor.follow(self.orphans)
@@ -72,7 +72,6 @@ class Program:
         settings = self.settings
         self.admin = open_admin(settings.admin.listen)
         self._journal = Journal.open(settings.state_dir, keep=settings.events_kept)
-        self._secret = settings.secret or load_secret(settings.state_dir)
         self._compose(self._journal.state)
         self.supervisor.snapshot = self.compiled(settings, self.commands.state)
         self.verb, self.reason = "start", self._found()
@@ -111,12 +110,20 @@ class Program:
             log.error("took over, but that could not be journaled", because=error.detail)  # noqa: TRY400
 
     def compiled(self, settings: Settings, state: State) -> Snapshot:
-        """The snapshot of a state: the file's, steered, with no more connections than this host allows."""
-        snapshot = settings.snapshot(state.revision, settings.secret or self._secret)
+        """The snapshot of a state: the file's, steered, with no more connections than this host allows.
+
+        Raises StateError when session cookies are to be signed by a secret of `state_dir`, and none can be had.
+        """
+        snapshot = settings.snapshot(state.revision, settings.secret or self._own_secret())
         limits = snapshot.policy.limits
         connections = affordable_connections(limits.connections, self._descriptors, self.settings.workers)
         policy = replace(snapshot.policy, limits=replace(limits, connections=connections))
         return replace(snapshot, routes=steered(settings.routes, state), policy=policy)
+
+    def _own_secret(self) -> bytes:
+        """The secret that was made once, looked for as soon as a file has none: it may have had one at the start."""
+        self._made_secret = self._made_secret or load_secret(self.settings.state_dir, self._handed_secret)
+        return self._made_secret
 
     def _compose(self, stored: State | None) -> None:
         settings, journal = self.settings, self._journal
@@ -137,10 +144,8 @@ class Program:
         lock_fd = inherited.take_lock() if same else None
         self._journal = Journal.open(settings.state_dir, keep=settings.events_kept, lock_fd=lock_fd)
         if settings.state_dir is None:
-            self._secret = settings.secret or luggage.secret
             self._journal.append(luggage.events, luggage.state)
-        else:
-            self._secret = settings.secret or load_secret(settings.state_dir)
+        self._handed_secret = luggage.secret
         self._compose(self._journal.state if same else luggage.state)
 
     def _found(self) -> str:
@@ -176,7 +181,8 @@ class Program:
         try:
             state, state_dir = self.commands.state, _real(self.settings.state_dir)
             newest = journal.events(limit=MOST_EVENTS, newest_first=True) if state_dir is None else []
-            return pack(Luggage(state, state_dir, self._secret, tuple(reversed(newest)), author.name, reason))
+            secret = self._made_secret or self._handed_secret
+            return pack(Luggage(state, state_dir, secret, tuple(reversed(newest)), author.name, reason))
         except BaseException:
             self.commands.resume()
             raise
