@@ -63,7 +63,7 @@ class Program:
         self.supervisor.keep_files = inherited is not None  # they are the predecessor's until we have taken over
         self.supervisor.follow(self.orphans)
         self.admin: Listeners | None = None
-        self.handover = Handover(self.supervisor, Household(self._estate, self._freeze, self._thaw))
+        self.handover = Handover(self.supervisor, Household(self.estate, self.freeze, self.thaw))
 
     # ---- beginning
 
@@ -170,11 +170,13 @@ class Program:
     def _note(self, verb: str, facts: Mapping[str, Any]) -> None:
         self.commands.record(verb, TURNOUT, ", ".join(f"{name} {value}" for name, value in facts.items()))
 
-    def _estate(self) -> Estate:
+    def estate(self) -> Estate:
+        """What a successor gets first."""
         lock_fd = None if self._journal is None else self._journal.lock_fd
         return Estate(self.supervisor.listeners, self.admin, lock_fd)
 
-    async def _freeze(self) -> Mapping[str, Any]:
+    async def freeze(self) -> Mapping[str, Any]:
+        """Stop changes and return the last luggage. Raises HandingOver and JournalError: changes go on then."""
         journal, (author, reason) = self._journal, self._asked_by
         assert journal is not None
         await self.commands.pause("Turnout hands over to its successor")
@@ -187,7 +189,8 @@ class Program:
             self.commands.resume()
             raise
 
-    async def _thaw(self) -> None:
+    async def thaw(self) -> None:
+        """Take changes again, as the holder of the journal."""
         assert self._journal is not None
         self.commands.resume()
         self._journal.claim()

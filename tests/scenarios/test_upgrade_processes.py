@@ -68,7 +68,7 @@ def test_changes_made_before_hold_in_the_successor_from_its_first_request_on() -
 @pytest.mark.parametrize(
     ("misfortune", "because"),
     [("refuses", "it does not want to"), ("dies-early", "ended by signal 9"), ("dies-late", "ended by signal 9"),
-     ("dawdles", "did not take over within 2 s")],
+     ("dawdles", "did not take over within 2 s"), ("cannot-pack", "it cannot be read")],
 )
 def test_a_successor_that_fails_changes_nothing(misfortune: str, because: str) -> None:
     upgrade_s = 2.0 if misfortune == "dawdles" else 15.0

@@ -3,7 +3,7 @@
 As a program it says what happens on stdout, a JSON object per line, and does what it is told on stdin: `apply
 REVISION VERSION` sends everything to that version and ends what the other one still works on; `upgrade`
 (or SIGUSR2) starts a successor, which has the misfortune that may follow: refuses, dies-early, dawdles, stalls,
-dies-late, dies-elsewhere. An empty line, or SIGTERM, drains. `bare(...)` starts it.
+dies-late, dies-elsewhere; or the predecessor cannot-pack. An empty line, or SIGTERM, drains. `bare(...)` starts it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import uvloop
 
 from proxy.clock import monotonic
 from proxy.controlplane.errors import HandingOver
+from proxy.controlplane.journal.errors import JournalError
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.upgrade.handover import Estate, Handover, Household, UpgradeFailed
 from proxy.controlplane.upgrade.inheritance import Inheritance, inheritance
@@ -210,11 +211,14 @@ class _Program:
         return Estate(self.supervisor.listeners)
 
     async def freeze(self) -> Json:
+        if os.environ[MISFORTUNE] == "cannot-pack":
+            raise JournalError("it cannot be read")
         self.frozen = True
         snapshot = self.supervisor.snapshot
         return {"revision": snapshot.revision, "split": snapshot.routes[0].split}
 
     async def thaw(self) -> None:
+        assert self.frozen, "only what was frozen is thawed"
         self.frozen = False
 
     async def obey(self, words: list[str]) -> None:
