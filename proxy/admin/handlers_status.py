@@ -121,7 +121,7 @@ class StatusHandlers:
             return moment.texts[accept, squeeze]
 
     def _this_moment(self, exposition: Exposition) -> _Moment:
-        seen = (self._signature(), self._failures.total, sum(self._tally.counts.values()))
+        seen = (self._signature(), sum(self._tally.counts.values()))
         now = self._control.clock()
         moment = self._moment
         if moment is None or moment.seen != seen or now - moment.at > _FRESH_S:
