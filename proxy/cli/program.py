@@ -54,8 +54,9 @@ class Program:
         self._made_secret = self._handed_secret = b""
         self._journal: Journal | None = None
         self._asked_by = (TURNOUT, "")
+        self._held_before = last_holder(settings.state_dir)
         self.orphans = Orphans() if inherited else find_orphans(
-            addresses_of(settings.listen), supervisor=last_holder(settings.state_dir))
+            addresses_of(settings.listen), supervisor=self._held_before)
         listeners = open_listeners(
             settings.listen, settings.workers, inherited.data if inherited else Heirlooms(self.orphans.sockets))
         waiting = settings.snapshot(0, settings.secret or b"")
@@ -215,6 +216,8 @@ class Program:
         if self.admin is not None:
             self.admin.close(keep_files=self.supervisor.keep_files)
         if self._journal is not None:
+            if self.orphans.left_alone:
+                self._journal.claim(self._held_before)
             self._journal.close()
 
     def _warn_of_descriptors(self) -> None:

@@ -102,3 +102,21 @@ def test_a_successor_that_cannot_keep_what_the_file_says_now_serves_by_it_and_th
     assert (state.revision, verbs) == (revision, ["start", "rollback"])
     assert {name: dict(held.course.split) for name, held in state.routes.items()} == {
         "shop-0": {"old": 0.0, "new": 100.0}, "shop-1": {"old": 100.0, "new": 0.0}}
+
+
+def test_orphans_serve_on_beside_a_start_that_fails_and_are_known_to_the_next_one(
+    tmp_path: Path, servers: tuple[StrictOrigin, StrictOrigin],
+) -> None:
+    with running("-c", str(written(tmp_path, *servers, 0, ROUTES))) as first:
+        pids = [worker["pid"] for worker in first.status()["workers"]]
+        first.tell(signal.SIGKILL)
+        first.process.wait()
+        before = (tmp_path / "state" / "lock").read_text()
+        file = written(tmp_path, *servers, 100, ROUTES)
+        code, said = start(file, "sh", "-c", f'ulimit -f {LITTLE // 512}; exec "$@"', "sh")
+        assert (code, "what the file says now" in said) == (3, True), said
+        assert first.ask("/0") == (200, b"old")
+        assert (tmp_path / "state" / "lock").read_text() == before
+        with running("-c", str(file)) as again:
+            assert again.ask("/0") == (200, b"new")
+            all_gone(*pids)
