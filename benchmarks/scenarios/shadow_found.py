@@ -29,6 +29,7 @@ SHARES = {PLAIN: 6, "/json/found/text": 1, "/json/found/bytes": 1}
 ROUTE = Case("found", "candidate", 'control: true, compare: {headers: ["*"], samples: 1}')
 SHADOW = f"/api/v1/routes/{ROUTE.name}/shadow"
 COMPARED_WITHIN_S = 20.0
+SLOWER = 3.0                                    # than it is sent, at most: then it is given up
 
 
 class ShadowFound:
@@ -54,7 +55,7 @@ class ShadowFound:
         with live(bench, self.name, behind=behind) as one:
             one.admin.must("DELETE", f"{SHADOW}/differences")
             with one.load(PER_S, raw=_requests()) as load:
-                time.sleep(seconds(every))
+                _wait_until_compared(one, planted_in(every))
                 account = load.stop()
             report = _report_when_compared(one)
             listed = one.admin.must("GET", f"{SHADOW}/differences?all=true&limit=500&samples=0")
@@ -68,16 +69,25 @@ class ShadowFound:
         yield Run(self.name, "", "turnout", 0, {name: float(value) for name, value in figures.items()}, flags + lost)
 
 
-def seconds(every: int) -> float:
-    """How long it takes until each difference was planted so often as it must be, and a twentieth more."""
+def planted_in(every: int) -> int:
+    """How many requests it takes until each difference was planted so often as it must be."""
     in_turn = {endpoint: sum(plant.endpoint == endpoint for plant in PLANTS) for endpoint in TYPES}
     answers_to_each = max(in_turn[endpoint] * every * TURNS / share for endpoint, share in SHARES.items())
-    return 1.05 * answers_to_each * sum(SHARES.values()) / PER_S
+    return int(answers_to_each * sum(SHARES.values()))
 
 
 def _requests() -> list[str]:
     return [f"GET {endpoint} HTTP/1.1\r\nHost: shop.example.com\r\nAccept: */*\r\n\r\n"
             for endpoint, share in SHARES.items() for _ in range(share)]
+
+
+def _wait_until_compared(one: LiveProxy, count: int) -> None:
+    """Wait for so many comparisons, however many copies are shed meanwhile. LoadError when that takes too long."""
+    give_up = time.monotonic() + SLOWER * count / PER_S + COMPARED_WITHIN_S
+    while (compared := one.admin.must("GET", SHADOW)["totals"]["compared"]) < count:
+        if time.monotonic() > give_up:
+            raise LoadError(f"only {compared} of {count} answers were compared")
+        time.sleep(1.0)
 
 
 def _report_when_compared(one: LiveProxy) -> Any:

@@ -1,6 +1,7 @@
 """Uploads of 10 MiB, a thousand at once, all copied to a shadow that swallows them: what that takes of the workers.
 
-One shadow accepts no connection, so that all is held here; one accepts and reads nothing. The same uploads without a shadow tell what the uploads themselves take. Each case has a Turnout of its own.
+One shadow accepts no connection, so that all is held here; one accepts and reads nothing. The same uploads without a
+shadow tell what the uploads themselves take. Each case has a Turnout of its own.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class ShadowMemory:
         for number in range(1 if bench.effort.quick else 2):
             plain: dict[str, float] = {}
             for case in CASES:
-                behind = Behind(shadowed.versions({case.to: ports[case.to] for case in CASES if case.to}), shadowed.routes([case]), sink)
+                versions = shadowed.versions({name: port for name, port in ports.items() if name != "sink"})
+                behind = Behind(versions, shadowed.routes([case]), sink)
                 figures = _measure(bench, f"{self.name}-{case.name}-{number}", behind, case)
                 if case.to:
                     figures["of_cap"] = max(0.0, figures["grew_mib"] - plain["grew_mib"]) * MIB / CAP

@@ -1,7 +1,8 @@
 """Probes, status and metrics: what is asked again and again, so it is cheap whatever the number of routes.
 
-Invariant: a flood of these costs the supervisor no more than a bounded share of one CPU beyond HTTP itself: status is
-made at most four times a second unless something changed, and metrics are written out in another thread, one at a time.
+Invariant: a flood of these costs the supervisor no more than a bounded share of one CPU beyond HTTP itself: status and
+metrics are made at most four times a second unless something changed, and metrics are written out in another thread,
+one page at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gzip
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -23,12 +25,24 @@ from proxy.admin.last_changes import LastChanges
 from proxy.admin.operations import Call, Operation
 from proxy.admin.problems import Refused
 from proxy.admin.tally import Tally
+from proxy.telemetry.exposition import Exposition, Page
 
-_STATUS_FRESH_S = 0.25
+_FRESH_S = 0.25
 """Workers report several times a second, so what is older has no news."""
 _TAKES_GZIP = re.compile(r"\bgzip\b(?![ \t]*;[ \t]*q=0(?:\.0*)?[ \t]*(?:,|$))", re.IGNORECASE)
+_FORMS = 2      # texts of one moment that are kept: several MiB each at a thousand routes
 _PLAIN_TEXT = "text/plain"
 _OPENMETRICS = "application/openmetrics-text"
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """What the metrics were at a time, and the texts made of it so far: by Accept field, and whether compressed."""
+
+    seen: object
+    at: float
+    page: Page
+    texts: dict[tuple[str | None, bool], tuple[bytes, str]] = field(default_factory=dict)
 
 
 class StatusHandlers:
@@ -41,6 +55,7 @@ class StatusHandlers:
         self._last_changes = LastChanges(control.journal)
         self._made: tuple[object, float, bytes] = (None, -math.inf, b"")
         self._rendering = asyncio.Lock()
+        self._moment: _Moment | None = None
         self._started_at = control.wall() - control.supervisor.uptime_s
 
     def operations(self) -> Sequence[Operation]:
@@ -70,7 +85,7 @@ class StatusHandlers:
         """Made anew when something changed, or after a quarter of a second."""
         await self._last_changes.refresh()
         seen, now = self._signature(), self._control.clock()
-        if self._made[0] != seen or now - self._made[1] > _STATUS_FRESH_S:
+        if self._made[0] != seen or now - self._made[1] > _FRESH_S:
             view = status_view.status(self._control, self._last_changes.by_route)
             self._made = (seen, now, json_bytes(view))
         return web.Response(body=self._made[2], content_type=JSON)
@@ -87,17 +102,34 @@ class StatusHandlers:
         exposition = self._control.exposition
         if exposition is None:
             raise Refused(404, "no metrics are kept")
-        request = call.request
-        squeeze = _TAKES_GZIP.search(request.headers.get("Accept-Encoding", "")) is not None
-
-        def write() -> tuple[bytes, str]:
-            text, content_type = page.text(request.headers.get("Accept"))
-            return (gzip.compress(text, 1) if squeeze else text), content_type
-
-        async with self._rendering:
-            page = exposition.take(facts_of(self._control, self._failures, self._tally, self._started_at))
-            body, content_type = await asyncio.to_thread(write)
+        accept = call.request.headers.get("Accept")
+        squeeze = _TAKES_GZIP.search(call.request.headers.get("Accept-Encoding", "")) is not None
+        body, content_type = await self._text(exposition, accept, squeeze)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
         if squeeze:
             headers["Content-Encoding"] = "gzip"
         return web.Response(body=body, headers=headers)
+
+    async def _text(self, exposition: Exposition, accept: str | None, squeeze: bool) -> tuple[bytes, str]:
+        """The page of this moment, or of one that is fresh: who comes while it is being written waits for it."""
+        async with self._rendering:
+            moment = self._this_moment(exposition)
+            if (accept, squeeze) not in moment.texts:
+                if len(moment.texts) >= _FORMS:     # whoever varies the field has the page written anew each time
+                    moment.texts.clear()
+                moment.texts[accept, squeeze] = await asyncio.to_thread(_write, moment.page, accept, squeeze)
+            return moment.texts[accept, squeeze]
+
+    def _this_moment(self, exposition: Exposition) -> _Moment:
+        seen = (self._signature(), sum(self._tally.counts.values()))
+        now = self._control.clock()
+        moment = self._moment
+        if moment is None or moment.seen != seen or now - moment.at > _FRESH_S:
+            page = exposition.take(facts_of(self._control, self._failures, self._tally, self._started_at))
+            self._moment = moment = _Moment(seen, now, page)
+        return moment
+
+
+def _write(page: Page, accept: str | None, squeeze: bool) -> tuple[bytes, str]:
+    text, content_type = page.text(accept)
+    return (gzip.compress(text, 1) if squeeze else text), content_type

@@ -17,6 +17,7 @@ from aiohttp import web
 from proxy.admin.api import Api
 from proxy.admin.control import Control
 from proxy.admin.doors import Doors
+from proxy.controlplane.tasks import reported
 from proxy.controlplane.workers.listeners import Heirlooms, Listeners, open_listeners
 from proxy.core.listen import Listen
 from proxy.settings import AdminSettings
@@ -50,8 +51,8 @@ async def admin_server(control: Control, settings: AdminSettings,
     runner = web.AppRunner(api.app(), access_log=None, shutdown_timeout=_LAST_ANSWER_S)
     doors = Doors(control.clock, control.patience.head_s, control.patience.idle_s)
     tasks = [
-        asyncio.create_task(doors.sweep(), name="admin-doors"),
-        asyncio.create_task(api.tally.run(), name="admin-tally"),
+        reported(asyncio.create_task(doors.sweep(), name="admin-doors"), "admin"),
+        reported(asyncio.create_task(api.tally.run(), name="admin-tally"), "admin"),
     ]
     servers: list[asyncio.Server] = []
     try:

@@ -19,8 +19,9 @@ from proxy.admin.server import open_admin
 from proxy.clock import monotonic
 from proxy.controlplane.commands.commands import Commands
 from proxy.controlplane.comparer.comparer import Comparer
-from proxy.controlplane.errors import NotJournaled, StartError
+from proxy.controlplane.errors import NotJournaled
 from proxy.controlplane.events import TURNOUT, Author
+from proxy.controlplane.journal.errors import StateError
 from proxy.controlplane.journal.folder import last_holder
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.journal.secret import load_secret
@@ -53,21 +54,22 @@ class Program:
         self._inherited = inherited
         self._descriptors = raise_descriptor_limit()
         self._warn_of_descriptors()
-        self._secret = settings.secret or b""
+        self._made_secret = self._handed_secret = b""
         self._journal: Journal | None = None
         self._asked_by = (TURNOUT, "")
+        self._held_before = last_holder(settings.state_dir)
         self.orphans = Orphans() if inherited else find_orphans(
-            addresses_of(settings.listen), supervisor=last_holder(settings.state_dir))
+            addresses_of(settings.listen), supervisor=self._held_before)
         listeners = open_listeners(
             settings.listen, settings.workers, inherited.data if inherited else Heirlooms(self.orphans.sockets))
-        waiting = settings.snapshot(0, self._secret)
+        waiting = settings.snapshot(0, settings.secret or b"")
         self.supervisor = Supervisor(waiting, listeners, settings.workers, worker_command=worker_command)
         self.supervisor.keep_files = inherited is not None  # they are the predecessor's until we have taken over
         self.supervisor.follow(self.orphans)
         self.comparer = Comparer(self.supervisor)
         self.supervisor.on_snapshot = self.comparer.configure
         self.admin: Listeners | None = None
-        self.handover = Handover(self.supervisor, Household(self._estate, self._freeze, self._thaw))
+        self.handover = Handover(self.supervisor, Household(self.estate, self.freeze, self.thaw))
 
     # ---- beginning
 
@@ -76,7 +78,6 @@ class Program:
         settings = self.settings
         self.admin = open_admin(settings.admin.listen)
         self._journal = Journal.open(settings.state_dir, keep=settings.events_kept)
-        self._secret = settings.secret or load_secret(settings.state_dir)
         self._compose(self._journal.state)
         self.supervisor.snapshot = self.compiled(settings, self.commands.state)
         self.verb, self.reason = "start", self._found()
@@ -103,7 +104,7 @@ class Program:
         self.verb = "upgrade"
 
     async def begin(self) -> None:
-        """Journal that this process begins, and what moved by that. Raises StartError when that cannot be kept.
+        """Journal that this process begins, and what moved by that. Raises StateError when that cannot be kept.
 
         A successor serves in any case: nobody else does. The next change writes what is missing.
         """
@@ -111,17 +112,26 @@ class Program:
             await self.commands.begin(self._moves, self.verb, self.reason)
         except NotJournaled as error:
             if self._inherited is None:
-                raise StartError(f"the state to begin with cannot be kept: {error.detail}") from error
+                raise StateError(f"cannot keep in {self.settings.state_dir} what the file says now: {error.detail}, "
+                                 "or run with `state_dir: memory`") from error
             log.error("took over, but that could not be journaled", because=error.detail)  # noqa: TRY400
 
     def compiled(self, settings: Settings, state: State) -> Snapshot:
-        """The snapshot of a state: the file's, steered, with no more connections than this host allows."""
-        snapshot = settings.snapshot(state.revision, settings.secret or self._secret)
+        """The snapshot of a state: the file's, steered, with no more connections than this host allows.
+
+        Raises StateError when session cookies are to be signed by a secret of `state_dir`, and none can be had.
+        """
+        snapshot = settings.snapshot(state.revision, settings.secret or self._own_secret())
         limits = snapshot.policy.limits
         connections = affordable_connections(limits.connections, self._descriptors, self.settings.workers)
         policy = replace(snapshot.policy, limits=replace(limits, connections=connections))
         routes = steered(settings.routes, state)
         return replace(snapshot, routes=routes, policy=policy, comparer=self.comparer.place(routes))
+
+    def _own_secret(self) -> bytes:
+        """The secret that was made once, looked for as soon as a file has none: it may have had one at the start."""
+        self._made_secret = self._made_secret or load_secret(self.settings.state_dir, self._handed_secret)
+        return self._made_secret
 
     def _compose(self, stored: State | None) -> None:
         settings, journal = self.settings, self._journal
@@ -143,10 +153,8 @@ class Program:
         lock_fd = inherited.take_lock() if same else None
         self._journal = Journal.open(settings.state_dir, keep=settings.events_kept, lock_fd=lock_fd)
         if settings.state_dir is None:
-            self._secret = settings.secret or luggage.secret
             self._journal.append(luggage.events, luggage.state)
-        else:
-            self._secret = settings.secret or load_secret(settings.state_dir)
+        self._handed_secret = luggage.secret
         self.reason = " · ".join(filter(None, (luggage.author, luggage.reason)))
         self._compose(self._journal.state if same else luggage.state)
 
@@ -158,6 +166,7 @@ class Program:
 
     async def upgrade(self, author: Author, reason: str) -> int:
         """Hand over to a successor. Raises HandingOver and UpgradeFailed; the latter is journaled."""
+        self.handover.must_be_possible()  # before anything of an upgrade that is under way is overwritten
         self._asked_by = (author, reason)
         try:
             # What is read here after the successor has read the file would be overruled by what it has read.
@@ -174,24 +183,28 @@ class Program:
     def _note_comparer(self, verb: str, route: str | None, reason: str) -> None:
         self.commands.record(verb, TURNOUT, reason, route)
 
-    def _estate(self) -> Estate:
+    def estate(self) -> Estate:
+        """What a successor gets first."""
         lock_fd = None if self._journal is None else self._journal.lock_fd
         return Estate(self.supervisor.listeners, self.admin, lock_fd)
 
-    async def _freeze(self) -> Mapping[str, Any]:
+    async def freeze(self) -> Mapping[str, Any]:
+        """Stop changes and return the last luggage. Raises HandingOver and JournalError: changes go on then."""
         journal, (author, reason) = self._journal, self._asked_by
         assert journal is not None
         await self.commands.pause("Turnout hands over to its successor")
         try:
             state, state_dir = self.commands.state, _real(self.settings.state_dir)
             newest = journal.events(limit=MOST_EVENTS, newest_first=True) if state_dir is None else []
-            luggage = Luggage(state, state_dir, self._secret, tuple(reversed(newest)), author.name, reason)
+            secret = self._made_secret or self._handed_secret
+            luggage = Luggage(state, state_dir, secret, tuple(reversed(newest)), author.name, reason)
             return {**pack(luggage), _COMPARED: await self.comparer.save()}
         except BaseException:
             self.commands.resume()
             raise
 
-    async def _thaw(self) -> None:
+    async def thaw(self) -> None:
+        """Take changes again, as the holder of the journal."""
         assert self._journal is not None
         self.commands.resume()
         self._journal.claim()
@@ -218,6 +231,8 @@ class Program:
         if self.admin is not None:
             self.admin.close(keep_files=self.supervisor.keep_files)
         if self._journal is not None:
+            if self.orphans.left_alone:
+                self._journal.claim(self._held_before)
             self._journal.close()
 
     def _warn_of_descriptors(self) -> None:

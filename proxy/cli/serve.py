@@ -29,6 +29,7 @@ from proxy.controlplane.commands.reload import FileWatch
 from proxy.controlplane.errors import CommandError, StartError
 from proxy.controlplane.events import Author
 from proxy.controlplane.systemd import Systemd
+from proxy.controlplane.tasks import reported
 from proxy.controlplane.upgrade.inheritance import Inheritance, inheritance
 from proxy.controlplane.workers.process import WORKER_COMMAND
 from proxy.errors import ConfigError, TurnoutError
@@ -110,14 +111,13 @@ async def _run(program: Program, inherited: Inheritance | None, signals: _Signal
 async def _attending(program: Program, commands: Commands, signals: _Signals) -> AsyncIterator[None]:
     """What goes on beside the workers and the API while it serves: signals, the watch of the file, systemd."""
     systemd, loop = Systemd(), asyncio.get_running_loop()
-    alive = loop.create_task(systemd.stay_alive(), name="watchdog")
+    alive = reported(loop.create_task(systemd.stay_alive(), name="watchdog"), "program")
     running: set[asyncio.Task[Any]] = set()
 
     def spawn(work: Coroutine[Any, Any, Any], name: str) -> None:
-        task = loop.create_task(work, name=name)
+        task = reported(loop.create_task(work, name=name), "program")
         running.add(task)
         task.add_done_callback(running.discard)
-        task.add_done_callback(_report_failure)
 
     async def reload() -> None:
         systemd.reloading()
@@ -178,12 +178,6 @@ async def _before(event: asyncio.Event, work: Coroutine[Any, Any, Any], name: st
         return False
     working.result()
     return True
-
-
-def _report_failure(task: asyncio.Task[Any]) -> None:
-    """What attends to the program fails by a fault of ours only, which is to be seen."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("it ended", task=task.get_name(), exc_info=error)
 
 
 async def _either(*events: asyncio.Event) -> None:

@@ -13,10 +13,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import structlog
-
 from proxy.clock import Clock, monotonic
 from proxy.controlplane.errors import StartError
+from proxy.controlplane.tasks import reported
 from proxy.controlplane.upgrade.succession import Predecessor, Succession
 from proxy.controlplane.workers.lifecycle import State
 from proxy.controlplane.workers.listeners import Listeners
@@ -29,8 +28,6 @@ from proxy.ipc.channel import framed
 from proxy.ipc.messages import Apply, Stats
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.scope import Scope
-
-log = structlog.get_logger("supervisor")
 
 _WATCH_EVERY_S = 1.0
 _PRUNE_EVERY_S = 60.0
@@ -169,10 +166,9 @@ class Supervisor:
         Raises StartError when they cannot; `stop` is due then.
         """
         self._prepared = asyncio.get_running_loop().create_future()
-        self._tasks = [asyncio.create_task(slot.run(), name=f"worker-{slot.index}") for slot in self.slots]
-        for task in self._tasks:
-            task.add_done_callback(_report_failure)
-        self._watch = asyncio.create_task(self._watch_workers(), name="worker-watch")
+        self._tasks = [reported(asyncio.create_task(slot.run(), name=f"worker-{slot.index}"), "supervisor")
+                       for slot in self.slots]
+        self._watch = reported(asyncio.create_task(self._watch_workers(), name="worker-watch"), "supervisor")
         await self._prepared
 
     async def start(self, snapshot: Snapshot | None = None) -> None:
@@ -370,9 +366,3 @@ def _nobody_cares(_verb: str, _facts: dict[str, Any]) -> None:
 
 def _nobody_looks(_snapshot: Snapshot) -> None:
     """The same for snapshots."""
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    """A slot's task ends only when the slot was stopped; anything else is a fault of ours, to be seen."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("slot failed", slot=task.get_name(), exc_info=error)

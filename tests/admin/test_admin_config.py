@@ -8,15 +8,7 @@ import yaml
 
 from proxy.settings import load_bytes
 from tests.support.admin import OPERATOR, TOKENS, VIEWER, Asked, run, settings
-
-GOOD = """
-versions:
-  old: {servers: [http://127.0.0.1:9001]}
-  new: {servers: [http://127.0.0.1:9002]}
-routes:
-  - name: shop
-    split: {old: 95, new: 5}
-"""
+from tests.support.front import GOOD
 
 
 async def validate(it: Asked, text: str, media: str = "application/yaml") -> Any:

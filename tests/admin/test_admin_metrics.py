@@ -63,6 +63,18 @@ def test_many_scrapes_at_once_are_all_answered() -> None:
     run(test, start=False)
 
 
+def test_a_scrape_right_after_a_change_shows_it_however_fresh_the_page_before_is() -> None:
+    async def test(it: Asked) -> None:
+        for revision in range(2, 12):
+            await it.split({"old": 100 - revision, "new": revision})
+            for takes in ("gzip", "identity"):
+                page = (await it.get("/metrics", Accept_Encoding=takes)).body
+                assert value(page, "turnout_config_revision") == revision
+                assert value(page, 'turnout_split_share{route="shop",version="new"}') == revision / 100
+
+    run(test)
+
+
 def test_events_are_counted_also_when_more_come_at_once_than_anybody_can_follow() -> None:
     async def test(it: Asked) -> None:
         for number in range(50):

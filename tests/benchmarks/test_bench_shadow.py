@@ -243,6 +243,6 @@ def test_what_is_reported_is_judged_against_what_was_planted() -> None:
 
 def test_it_runs_until_each_difference_has_had_its_turns() -> None:
     plants = sum(plant.endpoint == PLAIN for plant in PLANTS)
-    sent = shadow_found.seconds(50) * shadow_found.PER_S
+    sent = shadow_found.planted_in(50)
     mine = sent * shadow_found.SHARES[PLAIN] / sum(shadow_found.SHARES.values())
     assert mine / 50 / plants >= shadow_found.TURNS

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 import pytest
 
 from proxy.cli.demo.plan import WEIGHTS, walk
+from tests.support.processes import stand_still
 
 DEMO = (sys.executable, "-m", "proxy", "demo")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
@@ -134,7 +135,7 @@ def test_requests_that_get_no_answer_are_said_and_fail_the_demo() -> None:
     with running("--for", "5s") as process:
         workers = workers_in(read_until(process, "new gets 25 %"))
         for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
+            stand_still(pid)
         rest, _ = process.communicate(timeout=30)
         assert process.returncode == 1, rest
         assert re.search(r"[1-9]\d* failed\n  first +no answer", rest), rest

@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.support.deadline import wait_until
 from tests.support.front import write_file
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
+from tests.support.processes import stand_still
 from tests.support.turnout import Turnout, between, running
 from tests.support.wire import Wire
 
@@ -83,7 +84,7 @@ def test_a_worker_that_was_killed_is_replaced_and_the_status_shows_it() -> None:
 def test_a_connection_that_waited_on_a_dead_worker_is_answered_by_its_successor() -> None:
     with tagged(b"old") as old, running(*between(old.url, old.url)) as turnout:
         before = pid_of(turnout)
-        os.kill(before, signal.SIGSTOP)
+        stand_still(before)
         with Wire(turnout.address) as one, Wire(turnout.address) as two:
             one.send(REQUEST)
             two.send(REQUEST)

@@ -17,6 +17,7 @@ from proxy.controlplane.workers.lifecycle import State
 from proxy.controlplane.workers.listeners import open_listeners
 from proxy.core.listen import Listen
 from tests.support.deadline import until
+from tests.support.processes import stand_still
 from tests.support.scripted_worker import command
 from tests.support.snapshots import small_snapshot
 
@@ -134,7 +135,7 @@ async def test_a_worker_that_was_killed_is_replaced_and_the_others_are_not() -> 
 async def test_a_stopped_worker_is_found_by_its_silence_and_replaced() -> None:
     async with supervising("obeys", 1, replace(QUICK, silence_s=0.2)) as supervisor:
         await supervisor.start()
-        os.kill(pids(supervisor)[0], signal.SIGSTOP)
+        stand_still(pids(supervisor)[0])
         await until(lambda: supervisor.restarts, "it is replaced")
         assert supervisor.slots[0].last_end == "it said nothing for 0.2 s"
 

@@ -18,7 +18,7 @@ from proxy.core.snapshot import Snapshot
 from tests.support.deadline import wait_until
 from tests.support.origins import Origin, Peer, answering, ok
 from tests.support.story import Story, WatchedWorker, dead_address, get, request
-from tests.support.wire import Address
+from tests.support.wire import Address, Wire
 from tests.support.worker import a_snapshot, server_at
 
 FIELDS = ["time", "id", "client", "method", "host", "path", "protocol", "route", "version", "reason", "server",
@@ -157,7 +157,9 @@ def test_a_line_is_valid_json_in_ascii_whatever_came(story: Story, raw: bytes) -
         assert line["id"] == '"}\\{"'
 
 
-def test_a_client_that_leaves_is_a_499(story: Story) -> None:
+def unanswered(story: Story) -> tuple[Logged, Wire]:
+    """A request that a server has, and does not answer; and who waits for it."""
+
     def script(peer: Peer) -> None:
         peer.read_head()
         peer.read_to_end()
@@ -166,6 +168,11 @@ def test_a_client_that_leaves_is_a_499(story: Story) -> None:
     client = story.client(logged.worker)
     client.send(get())
     logged.worker.wait_until(lambda w: any(c.exchange is not None for c in w.clients))
+    return logged, client
+
+
+def test_a_client_that_leaves_is_a_499(story: Story) -> None:
+    logged, client = unanswered(story)
     client.reset()
     line = logged.line()
     assert (line["status"], line["first_byte_s"], line.get("refused")) == (499, None, None)
@@ -203,14 +210,7 @@ def test_lines_are_written_within_a_moment_and_all_of_them_at_the_end(story: Sto
 
 
 def test_what_a_drain_cuts_is_in_the_log(story: Story) -> None:
-    def script(peer: Peer) -> None:
-        peer.read_head()
-        peer.read_to_end()
-
-    logged = Logged(story, story.origin(script))
-    client = story.client(logged.worker)
-    client.send(get())
-    logged.worker.wait_until(lambda w: any(c.exchange is not None for c in w.clients))
+    logged, _ = unanswered(story)
     assert logged.worker.drain(0.3) == 1
     assert logged.path.read_bytes().count(b"\n") == 1
     assert logged.line()["status"] == 499

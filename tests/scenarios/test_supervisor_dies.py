@@ -18,7 +18,7 @@ from tests.support.bare import Bare, bare
 from tests.support.deadline import wait_until
 from tests.support.load import Load
 from tests.support.origins import Origin, Peer, StrictOrigin, ok
-from tests.support.processes import all_gone, is_gone
+from tests.support.processes import all_gone, is_gone, stand_still
 from tests.support.wire import Wire, refuses
 
 GET = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n\r\n"
@@ -152,7 +152,7 @@ def test_a_worker_whose_supervisor_lives_ignores_signals_of_the_group() -> None:
 def test_an_orphan_that_is_stuck_is_ended_and_does_not_hold_up_the_start() -> None:
     with tagged(b"old") as old, bare(old) as first:
         stuck, well = first.workers
-        os.kill(stuck, signal.SIGSTOP)
+        stand_still(stuck)
         first.kill()
         with bare(old, listen=at(first.address)) as second:
             assert second.heard("serving")["orphans"] == [well]
@@ -163,7 +163,7 @@ def test_an_orphan_that_is_stuck_is_ended_and_does_not_hold_up_the_start() -> No
 def test_where_every_orphan_is_stuck_the_start_waits_for_their_end_and_has_the_address_then() -> None:
     with tagged(b"old") as old, bare(old) as first:
         for pid in first.workers:
-            os.kill(pid, signal.SIGSTOP)
+            stand_still(pid)
         first.kill()
         with bare(old, listen=at(first.address)) as second:
             assert second.heard("serving")["orphans"] == []

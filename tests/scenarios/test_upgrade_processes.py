@@ -68,7 +68,7 @@ def test_changes_made_before_hold_in_the_successor_from_its_first_request_on() -
 @pytest.mark.parametrize(
     ("misfortune", "because"),
     [("refuses", "it does not want to"), ("dies-early", "ended by signal 9"), ("dies-late", "ended by signal 9"),
-     ("dawdles", "did not take over within 2 s")],
+     ("dawdles", "did not take over within 2 s"), ("cannot-pack", "it cannot be read")],
 )
 def test_a_successor_that_fails_changes_nothing(misfortune: str, because: str) -> None:
     upgrade_s = 2.0 if misfortune == "dawdles" else 15.0
@@ -81,6 +81,7 @@ def test_a_successor_that_fails_changes_nothing(misfortune: str, because: str) -
             assert not failure["frozen"]
             turnout.tell("apply 2 new")
             assert turnout.heard("changed")["workers"] == 2
+            load.wait_each(1)   # what had been sent on before the change has been answered
             changed_at = len(old.requests)
             load.wait_each(5)
             load.stop()
@@ -90,6 +91,15 @@ def test_a_successor_that_fails_changes_nothing(misfortune: str, because: str) -
         assert not any(map(is_gone, turnout.workers))
         turnout.tell("upgrade")
         turnout.heard("upgraded")
+
+
+def test_workers_of_a_successor_that_fails_leave_also_where_nobody_but_them_listens() -> None:
+    with tagged(b"old") as old, tagged(b"new") as new, bare(old, new=new) as turnout:
+        turnout.tell("upgrade dies-elsewhere")
+        assert "ended by signal 9" in turnout.heard("not-upgraded")["because"]
+        all_gone(*turnout.heard("served")["workers"])
+        turnout.tell("apply 2 new")
+        assert turnout.heard("changed")["workers"] == 2
 
 
 def test_a_predecessor_that_dies_while_it_drains_leaves_no_worker_behind() -> None:

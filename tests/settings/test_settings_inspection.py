@@ -7,15 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.settings.inspection import Inspection, inspect_bytes
-
-GOOD = """
-versions:
-  old: {servers: [http://127.0.0.1:9001]}
-  new: {servers: [http://127.0.0.1:9002]}
-routes:
-  - name: shop
-    split: {old: 95, new: 5}
-"""
+from tests.support.front import GOOD
 
 
 def inspect(text: str) -> Inspection:

@@ -3,7 +3,7 @@
 As a program it says what happens on stdout, a JSON object per line, and does what it is told on stdin: `apply
 REVISION VERSION` sends everything to that version and ends what the other one still works on; `upgrade`
 (or SIGUSR2) starts a successor, which has the misfortune that may follow: refuses, dies-early, dawdles, stalls,
-dies-late. An empty line, or SIGTERM, drains. `bare(...)` starts it.
+dies-late, dies-elsewhere; or the predecessor cannot-pack. An empty line, or SIGTERM, drains. `bare(...)` starts it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import uvloop
 
 from proxy.clock import monotonic
 from proxy.controlplane.errors import HandingOver
+from proxy.controlplane.journal.errors import JournalError
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.upgrade.handover import Estate, Handover, Household, UpgradeFailed
 from proxy.controlplane.upgrade.inheritance import Inheritance, inheritance
@@ -42,6 +43,7 @@ from tests.support.worker import a_snapshot
 
 Json = dict[str, Any]
 MISFORTUNE = "TURNOUT_TEST_MISFORTUNE"
+ELSEWHERE = "127.0.0.2:0"
 ROOT = str(Path(__file__).resolve().parents[2])
 
 
@@ -161,7 +163,7 @@ class _Program:
             inherited.fail("it does not want to")
             await inherited.close()
             return 1
-        listens = [_listen(self.plan["listen"])]
+        listens = [_listen(ELSEWHERE if misfortune == "dies-elsewhere" else self.plan["listen"])]
         orphans = find_orphans(addresses_of(listens)) if inherited is None else Orphans()
         heirlooms = Heirlooms(orphans.sockets) if inherited is None else inherited.data
         supervisor = Supervisor(_snapshot(self.plan), open_listeners(listens, self.plan["workers"], heirlooms),
@@ -200,18 +202,23 @@ class _Program:
             await asyncio.Event().wait()
         snapshot = replace(supervisor.snapshot, revision=final["revision"])
         await supervisor.start(_with_split(snapshot, final["split"]))
-        _die_if(misfortune == "dies-late")
+        if misfortune == "dies-elsewhere":
+            _say("served", workers=sorted(supervisor.pids.values()))
+        _die_if(misfortune in ("dies-late", "dies-elsewhere"))
         await inherited.take(supervisor)
 
     def estate(self) -> Estate:
         return Estate(self.supervisor.listeners)
 
     async def freeze(self) -> Json:
+        if os.environ[MISFORTUNE] == "cannot-pack":
+            raise JournalError("it cannot be read")
         self.frozen = True
         snapshot = self.supervisor.snapshot
         return {"revision": snapshot.revision, "split": snapshot.routes[0].split}
 
     async def thaw(self) -> None:
+        assert self.frozen, "only what was frozen is thawed"
         self.frozen = False
 
     async def obey(self, words: list[str]) -> None:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.support.deadline import wait_until
+from tests.support.processes import stand_still
 from tests.support.turnout import Turnout, between, running
 from tests.support.wire import Address, Wire
 
@@ -60,7 +61,7 @@ class Backend:
 
     def stop(self) -> None:
         """SIGSTOP: the kernel goes on accepting for it, and it does nothing."""
-        self.process.send_signal(signal.SIGSTOP)
+        stand_still(self.process.pid)
 
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)

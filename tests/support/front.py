@@ -7,6 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+GOOD = """
+versions:
+  old: {servers: [http://127.0.0.1:9001]}
+  new: {servers: [http://127.0.0.1:9002]}
+routes:
+  - name: shop
+    split: {old: 95, new: 5}
+"""
+"""A small file as a person writes it, without a fault; problems are told with its lines and columns."""
+
 
 def write_file(folder: Path, versions: Mapping[str, str | Sequence[str]], routes: Sequence[Mapping[str, Any]],
                **settings: Any) -> Path:

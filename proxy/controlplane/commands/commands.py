@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import structlog
-
 from proxy.clock import Clock
 from proxy.controlplane import errors
 from proxy.controlplane.commands.ask import Ask, Outcome
@@ -28,6 +26,7 @@ from proxy.controlplane.feed import EventFeed
 from proxy.controlplane.journal.errors import JournalError
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.tasks import reported
 from proxy.core import changes
 from proxy.core.changes import ChangeError, Move, Step
 from proxy.core.course import doubled, unsafe_methods
@@ -38,8 +37,6 @@ from proxy.settings import Settings
 from proxy.settings.grammar import suggest
 
 __all__ = ["Ask", "Commands", "InFlight", "Outcome"]
-
-log = structlog.get_logger("commands")
 
 InFlight = Literal["finish", "cut"]
 Judge = Callable[[State, Route], Step]
@@ -224,11 +221,9 @@ class Commands:
 
     async def __aenter__(self) -> Self:
         self._tasks = [
-            asyncio.create_task(self._recorder.run(), name="recorder"),
-            asyncio.create_task(self.timer.run(), name="confirm-timer"),
+            reported(asyncio.create_task(self._recorder.run(), name="recorder"), "commands"),
+            reported(asyncio.create_task(self.timer.run(), name="confirm-timer"), "commands"),
         ]
-        for task in self._tasks:
-            task.add_done_callback(_report_failure)
         return self
 
     async def __aexit__(
@@ -279,12 +274,6 @@ class Commands:
 
 _FORCE = "start one, or go there all the same with `force`"
 _REFUSED = {kind.kind: kind for kind in (errors.NothingToUndo, errors.NothingPending)}
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    """What works on its own ends only when it is told to; anything else is a fault of ours, to be seen."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("it ended", task=task.get_name(), exc_info=error)
 
 
 def _must_be_valid(problems: Sequence[Problem]) -> None:

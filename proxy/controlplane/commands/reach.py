@@ -84,16 +84,18 @@ async def known_down(versions: Iterable[Version], within_s: float = WITHIN_S) ->
 async def _refusals(version: Version, room: asyncio.Semaphore, within_s: float) -> tuple[str, ...]:
     """Why each server refuses; empty as soon as one does not, or when one has said nothing in time."""
     tries = [asyncio.create_task(_try(server, room), name=f"reach {server.address}") for server in version.servers]
+    loop = asyncio.get_running_loop()
+    until, waiting = loop.time() + within_s, set(tries)
     try:
-        async with asyncio.timeout(within_s):
-            for done in asyncio.as_completed(tries):
-                if await done is None:
-                    return ()
+        while waiting:
+            done, waiting = await asyncio.wait(
+                waiting, timeout=max(0.0, until - loop.time()), return_when=asyncio.FIRST_COMPLETED)
+            # After a pause of our own the time is up and the answers are there nevertheless: those count.
+            if not done or any(attempt.result() is None for attempt in done):
+                return ()
         return tuple(str(attempt.result()) for attempt in tries)
-    except TimeoutError:
-        return ()
     finally:
-        for attempt in tries:
+        for attempt in waiting:
             attempt.cancel()
 
 

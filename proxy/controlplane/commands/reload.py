@@ -19,6 +19,7 @@ from proxy.controlplane.commands.ask import REASON_LENGTH, Ask, Outcome
 from proxy.controlplane.commands.transactions import Plan, Transactions
 from proxy.controlplane.errors import CommandError, HandingOver, InvalidChange, NothingToReload, Outdated
 from proxy.controlplane.events import Author, Event
+from proxy.controlplane.journal.errors import StateError
 from proxy.core.changes import Step
 from proxy.core.merge import merged
 from proxy.errors import ConfigError, Problem
@@ -85,6 +86,9 @@ class Reloader:
             framed(Apply(transactions.compile(settings, step.state)))
         except FrameError as error:
             raise ConfigError([Problem(str(found.file), "", f"is too large for the workers: {error}")]) from None
+        except StateError as error:
+            because = f"is not there, and there is no other: {error}"
+            raise ConfigError([Problem(str(found.file), "secret", because)]) from None
         touched = {name for name, held in step.state.routes.items() if held.revision == step.state.revision}
         gone = state.routes.keys() - step.state.routes.keys()
         return Plan(step, tuple(sorted(touched | gone)), settings, "reload", notes=notes)

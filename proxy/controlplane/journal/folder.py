@@ -66,14 +66,15 @@ class Hold:
             self.close()
             raise refusal from error
 
-    def claim(self) -> None:
-        """Write this process down as the holder, as well as it goes: a full disk takes the name, not the hold.
+    def claim(self, pid: int | None = None) -> None:
+        """Write this process down as the holder, as well as it goes: the hold does not depend on it.
 
-        A predecessor does it again when its successor has failed.
+        A predecessor does it again when its successor has failed. `pid`: that of somebody else.
         """
+        line = b"%d\n" % (pid or os.getpid())
         try:
-            os.ftruncate(self.descriptor, 0)
-            os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
+            os.pwrite(self.descriptor, line, 0)  # over what is there, for which there is room on a full disk, too
+            os.ftruncate(self.descriptor, len(line))
         except OSError:
             pass
 

@@ -119,10 +119,13 @@ class Journal:
         """The descriptor that holds `state_dir`, for a successor to inherit (it is not inheritable by itself)."""
         return None if self._hold is None else self._hold.descriptor
 
-    def claim(self) -> None:
-        """Name this process as the holder of `state_dir` again, after a successor that was to take it has failed."""
+    def claim(self, pid: int | None = None) -> None:
+        """Name this process as the holder of `state_dir` again, after a successor that was to take it has failed.
+
+        `pid`: the one that held it before, when it is this process that has failed: its workers are found by that.
+        """
         if self._hold is not None:
-            self._hold.claim()
+            self._hold.claim(pid)
 
     def append(
         self, events: Sequence[Event], state: State | None, changed: Collection[str] | None = None

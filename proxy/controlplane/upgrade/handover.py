@@ -30,12 +30,14 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
 
 from proxy.controlplane.errors import HandingOver
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.tasks import reported
 from proxy.controlplane.upgrade.link import LineEnded, Link, Message
 from proxy.controlplane.upgrade.orphans import find_orphans
 from proxy.controlplane.workers.listeners import Listeners
@@ -121,7 +123,7 @@ class Handover:
 
         Raises HandingOver when there can be none now, UpgradeFailed when there is none after all.
         """
-        self._must_be_possible()
+        self.must_be_possible()
         running = self._running = asyncio.create_task(self._upgrade(), name="upgrade")
         try:
             return await asyncio.shield(running)  # whoever asked may be gone before there is an answer
@@ -135,7 +137,7 @@ class Handover:
         link = self._link
         assert link is not None
         self._supervisor.keep_files = True
-        wishes = asyncio.create_task(self._obey(link), name="successor")
+        wishes = reported(asyncio.create_task(self._obey(link), name="successor"), "upgrade")
         stopping = asyncio.create_task(self._supervisor.stop(within_s), name="drain")
         await self._supervisor.quiet()
         link.post("quiet")
@@ -146,7 +148,8 @@ class Handover:
         link.close()
         log.info("left", connections_cut=stopped.cut, workers_killed=stopped.killed, successor=self.successor)
 
-    def _must_be_possible(self) -> None:
+    def must_be_possible(self) -> None:
+        """Raise HandingOver if `upgrade` would now."""
         refusal = self._refusal
         if self._running is not None and not self._running.done():
             refusal = "an upgrade is under way"
@@ -170,7 +173,7 @@ class Handover:
         except BaseException as error:
             link.close()
             await _end(process)
-            await self._go_on()
+            await self._go_on(0 if process is None else process.pid)
             if isinstance(error, (OSError, TurnoutError)):
                 raise UpgradeFailed(self._explain(error, process)) from error
             raise
@@ -197,12 +200,12 @@ class Handover:
                 f"the new program was ready, but did not take over within {self._frozen_s:g} s") from None
         link.post("yours", workers=sorted(self._supervisor.pids.values()))
 
-    async def _go_on(self) -> None:
-        """Take everything up again: there is no successor."""
+    async def _go_on(self, failed: int) -> None:
+        """Take everything up again: there is no successor. `failed`: the process that was to be it."""
         self._supervisor.witness = None
-        # If it has served already, its workers do so still, and would by an older state after our next change.
-        addresses = {address for address, _ in self._supervisor.listeners.bound}
-        orphans = await asyncio.get_running_loop().run_in_executor(None, find_orphans, addresses)
+        # If it has served already, its workers do so still, perhaps elsewhere, and by an older state after a change.
+        find = partial(find_orphans, {address for address, _ in self._supervisor.listeners.bound}, supervisor=failed)
+        orphans = await asyncio.get_running_loop().run_in_executor(None, find)
         for _, sock in orphans.sockets:
             sock.close()
         self._supervisor.follow(orphans)

@@ -17,6 +17,7 @@ import structlog
 from proxy import __version__
 from proxy.controlplane.errors import StartError
 from proxy.controlplane.supervisor import Supervisor
+from proxy.controlplane.tasks import reported
 from proxy.controlplane.upgrade.handover import ENVIRONMENT
 from proxy.controlplane.upgrade.link import LineEnded, Link, Message
 from proxy.controlplane.upgrade.orphans import Orphans, find_orphans
@@ -141,7 +142,7 @@ class Draining:
 
     def begin(self) -> None:
         """Listen from now on."""
-        self._task = asyncio.create_task(self._listen(), name="predecessor")
+        self._task = reported(asyncio.create_task(self._listen(), name="predecessor"), "upgrade")
 
     def leave(self, within_s: float) -> None:
         """Do nothing: it drains by itself, and takes as long as its own settings say."""

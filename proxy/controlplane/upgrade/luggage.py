@@ -27,7 +27,8 @@ MOST_EVENTS = 1000
 class Luggage:
     """`state_dir`: where the predecessor's journal is, None for memory; then `events` come along, oldest first.
 
-    `secret` signs session cookies. `author` and `reason` are of whoever asked for the upgrade.
+    `secret`: what was made to sign session cookies by where the file has none, empty if there was no need yet. `author`
+    and `reason` are of whoever asked for the upgrade.
     """
 
     state: State

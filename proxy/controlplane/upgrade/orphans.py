@@ -95,6 +95,11 @@ class Orphans:
         self.sockets = tuple(sockets)
         self._told = False
 
+    @property
+    def left_alone(self) -> bool:
+        """Whether there are any, and nobody has told them to leave."""
+        return bool(self.members) and not self._told
+
     def leave(self, within_s: float) -> None:
         """Tell each to accept nothing new and to finish within so many seconds."""
         if self._told:

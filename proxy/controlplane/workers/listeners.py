@@ -102,7 +102,7 @@ class Listeners:
 
 
 def addresses_of(listens: Iterable[Listen]) -> frozenset[str]:
-    """Return the addresses that `open_listeners` would bind; those that do not resolve or have port 0 are left out."""
+    """Return the addresses that `open_listeners` would bind; those that do not resolve are left out."""
     found: set[str] = set()
     for listen in listens:
         try:

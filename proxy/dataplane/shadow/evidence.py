@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from proxy.core.compare.content import Skipped, decoded
@@ -79,12 +80,26 @@ def _answered(answer: Captured | Copy, body: bytes, salt: bytes, most: int) -> A
     head, whole = answer.head, answer.whole
     if body:
         coding = _coding(head)
-        if coding:
-            plain = decoded(Answer(answer.status, ((b"content-encoding", coding),), body), most)
-            body, whole = (b"", False) if isinstance(plain, Skipped) else (plain, whole)
-            head = _CODED.sub(b"", head)
-        body = _clean_body(head, body, salt)
+        plain = decoded(Answer(answer.status, ((b"content-encoding", coding),), body), most) if coding else body
+        if isinstance(plain, Skipped):
+            body, whole = _stand_in(plain.reason, body, salt)
+        else:
+            head = _CODED.sub(b"", head) if coding else head
+            body = _clean_body(head, plain, salt)
     return Answered(answer.status, _clean_head(head, salt), body, whole, answer.took_s)
+
+
+def _stand_in(reason: str, body: bytes, salt: bytes) -> tuple[bytes, bool]:
+    """What is told of a body that cannot be decoded, and so not be cleaned; whether it is to be compared.
+
+    It shows the comparer the same as the body would, with the coding that the head still names: broken data for broken
+    data, and for a coding that nobody here knows a keyed digest, which differs as the body does.
+    """
+    if reason in ("corrupt", "bomb"):
+        return b"\0", True
+    if reason == "coding":
+        return blake2b(body, key=salt, digest_size=16).hexdigest().encode(), True
+    return b"", False
 
 
 def _clean_head(head: bytes, salt: bytes) -> bytes:

@@ -78,4 +78,4 @@ def test_a_name_that_does_not_resolve_is_no_knowledge() -> None:
 def test_each_version_is_known_for_itself(opened: ExitStack) -> None:
     versions = [Version("silent", (deaf(opened),)), Version("gone", (Server("127.0.0.1", refused_port()),)),
                 Version("there", (listening(opened),))]
-    assert asyncio.run(known_down(versions)).keys() == {"gone"}
+    assert asyncio.run(known_down(versions, within_s=1.0)).keys() == {"gone"}

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.controlplane.commands.ask import Ask, Outcome
 from proxy.controlplane.commands.reload import FileWatch
-from proxy.controlplane.errors import InvalidChange, NothingToReload, NotJournaled, Outdated
+from proxy.controlplane.errors import HandingOver, InvalidChange, NothingToReload, NotJournaled, Outdated
 from proxy.core.snapshot import Snapshot
 from proxy.errors import ConfigError
 from proxy.settings import from_urls, load_file
@@ -252,6 +252,23 @@ async def test_a_file_that_vanishes_for_a_moment_changes_nothing(servers: Backen
         it.edit("path: /cart", "path: /basket")
         await watch.look(str(it.path))
         assert it.snapshot.revision == 2
+
+
+@scenario
+async def test_what_is_refused_during_an_upgrade_is_due_still_if_that_fails(servers: Backends, tmp_path: Path) -> None:
+    async with filed(servers, tmp_path) as it:
+        it.edit("path: /cart", "path: /basket")
+        watch = watching(it)
+        with it.desk.commands.no_reload("an upgrade reads the file anew"):
+            with pytest.raises(HandingOver, match="nothing was reloaded: an upgrade reads the file anew"):
+                await it.reload()
+            await watch.look(str(it.path))
+            assert it.snapshot.routes[1].match.path == "/cart"
+            await it.desk.commands.split("shop", {"new": 1}, by_ann())
+        await it.desk.commands.flush()
+        assert (it.desk.commands.last_reload_ok, it.desk.events("reload-failed")) == (True, [])
+        await watch.look(str(it.path))
+        assert it.snapshot.routes[1].match.path == "/basket"
 
 
 @scenario

@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.controlplane.errors import StartError
+from proxy.controlplane.journal.folder import last_holder
 from proxy.controlplane.journal.journal import Journal, JournalError, StateError
 from proxy.core.route import Shadow
 from proxy.core.state import RouteState, State
@@ -17,6 +19,12 @@ from tests.support.journal_story import course, event, first_state, picture, wit
 
 def opened(folder: Path, keep: int = 1000) -> Journal:
     return Journal.open(str(folder), keep=keep)
+
+
+def after_a_restart(folder: Path) -> tuple[State | None, list[str]]:
+    """What a start finds there: the state, and the verbs of the events."""
+    with closing(opened(folder)) as journal:
+        return journal.state, [entry.verb for entry in journal.events()]
 
 
 def test_a_new_journal_knows_nothing(tmp_path: Path) -> None:
@@ -56,9 +64,7 @@ def test_everything_about_a_route_comes_back(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.append([], state)
     journal.close()
-    again = opened(tmp_path)
-    assert again.state == state
-    again.close()
+    assert after_a_restart(tmp_path)[0] == state
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -72,9 +78,7 @@ def test_routes_that_come_change_and_go_are_followed(tmp_path: Path, told: bool)
     third = with_split(second, "fresh", 2.0)
     journal.append([event(3)], third, ["fresh"] if told else None)
     journal.close()
-    again = opened(tmp_path)
-    assert again.state == third
-    again.close()
+    assert after_a_restart(tmp_path)[0] == third
 
 
 def test_one_changed_route_of_a_thousand_costs_little(tmp_path: Path) -> None:
@@ -95,10 +99,7 @@ def test_an_event_without_a_state_leaves_the_state(tmp_path: Path) -> None:
     journal.append([event(1, None, "worker-replaced")], None)
     assert journal.state is state
     journal.close()
-    again = opened(tmp_path)
-    assert again.state == state
-    assert [entry.verb for entry in again.events()] == ["split", "worker-replaced"]
-    again.close()
+    assert after_a_restart(tmp_path) == (state, ["split", "worker-replaced"])
 
 
 def test_events_are_found_by_id_and_by_route_in_both_orders(tmp_path: Path) -> None:
@@ -265,10 +266,7 @@ def test_a_successor_takes_over_while_its_predecessor_has_the_journal_open(tmp_p
         opened(tmp_path)
     after.append([event(2, None, "serving")], None)
     after.close()
-    again = opened(tmp_path)
-    assert again.state == state
-    assert [entry.verb for entry in again.events()] == ["split", "split", "left", "serving"]
-    again.close()
+    assert after_a_restart(tmp_path) == (state, ["split", "split", "left", "serving"])
 
 
 def test_a_predecessor_cannot_overwrite_what_its_successor_has_changed(tmp_path: Path) -> None:
@@ -284,9 +282,7 @@ def test_a_predecessor_cannot_overwrite_what_its_successor_has_changed(tmp_path:
     after.close()
     assert len(before.events()) == 2
     before.close()
-    again = opened(tmp_path)
-    assert again.state == newest
-    again.close()
+    assert after_a_restart(tmp_path)[0] == newest
 
 
 def test_two_that_start_from_nothing_do_not_overwrite_each_other(tmp_path: Path) -> None:
@@ -315,6 +311,15 @@ def test_the_holder_is_named_again_after_a_successor_has_failed(tmp_path: Path) 
     journal.claim()
     assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
     journal.close()
+
+
+def test_the_last_holder_is_known_after_its_end_and_nobody_is_where_nothing_can_be_read(tmp_path: Path) -> None:
+    opened(tmp_path / "here").close()
+    assert last_holder(str(tmp_path / "here")) == os.getpid()
+    for nonsense in ("", "7", "-7\n", "seven\n", "1\n2\n", f"{'9' * 30}\n"):
+        (tmp_path / "here" / "lock").write_text(nonsense)
+        assert last_holder(str(tmp_path / "here")) == 0
+    assert last_holder(str(tmp_path / "nowhere")) == last_holder(None) == 0
 
 
 def test_a_change_waits_for_nobody_who_reads(tmp_path: Path) -> None:

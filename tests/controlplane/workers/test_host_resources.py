@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.controlplane.errors import StartError
+from proxy.controlplane.journal.errors import StateError
 from proxy.controlplane.journal.secret import SIZE, load_secret
 from proxy.controlplane.workers.descriptors import affordable_connections
 
@@ -49,13 +49,22 @@ def test_without_a_folder_every_start_has_its_own_secret() -> None:
     assert load_secret(None) != load_secret(None)
 
 
+def test_the_secret_of_a_predecessor_goes_on_where_there_is_none_and_nothing_else_is_taken_for_one(
+    tmp_path: Path,
+) -> None:
+    handed = b"h" * SIZE
+    assert load_secret(None, handed) == load_secret(str(tmp_path / "new"), handed) == handed
+    assert load_secret(str(tmp_path / "new"), b"i" * SIZE) == handed, "what is there has signed cookies already"
+    assert len(load_secret(str(tmp_path / "other"), b"short")) == SIZE
+
+
 def test_a_damaged_secret_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"short")
-    with pytest.raises(StartError, match="damaged"):
+    with pytest.raises(StateError, match="damaged"):
         load_secret(str(tmp_path))
 
 
 def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match=r"choose another `state_dir`"):
+    with pytest.raises(StateError, match=r"choose another `state_dir`"):
         load_secret(str(tmp_path / "file" / "state"))

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxy.comparison.answers import answer_of
+from proxy.core.compare.pair import CompiledRules, compare
+from proxy.core.compare.values import Rules
 from tests.support.origins import Origin, Peer, answering, ok
 from tests.support.shadowing import Listener, shadow_snapshot, shadowed
 from tests.support.story import Story, WatchedWorker, get, request
@@ -141,7 +144,22 @@ def test_what_cannot_be_decoded_is_not_told(story: Story, comparer: Listener, co
     worker = told(story, comparer, story.strict(lambda _: coded), story.strict())
     worker.ask(get())
     (pair,) = comparer.wait(1)
-    assert (pair.primary.body, pair.primary.whole) == (b"", False)
+    assert b"hush" not in pair.primary.body
+
+
+@pytest.mark.parametrize(("coding", "first", "second", "kind"), [
+    ("gzip", gzip.compress(b'{"a": 1}'), gzip.compress(b'{"a": 1}')[:-9], "encoding"),
+    ("deflate", zlib.compress(b'{"a": 1}'), b"\x78\x9cbroken", "encoding"),
+    ("br", b"\x8b\x04\x80one", b"\x8b\x04\x80two", "bytes"),
+])
+def test_a_body_that_cannot_be_decoded_differs_from_one_that_is_another(
+        story: Story, comparer: Listener, coding: str, first: bytes, second: bytes, kind: str) -> None:
+    old, new = (ok(body, b"Content-Encoding: " + coding.encode(), JSON) for body in (first, second))
+    worker = told(story, comparer, story.strict(lambda _: old), story.strict(lambda _: new))
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    found = compare(CompiledRules(Rules()), answer_of(pair.primary), answer_of(pair.shadow))
+    assert [(each.path, each.kind) for each in found.differences] == [("body", kind)]
 
 
 def test_a_bomb_is_not_unpacked(story: Story, comparer: Listener) -> None:
