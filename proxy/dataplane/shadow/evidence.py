@@ -55,7 +55,7 @@ def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None)
     shadow = copied.shadow
     salt, most = shadow.salt, shadow.plan.capture
     wanted = shadow.route in shadow.line.requests_of
-    answers = [primary, copy] if control is None else [primary, copy, control]
+    answers: list[Captured | Copy] = [primary, copy] if control is None else [primary, copy, control]
     bodies = [_joined(answer.pieces) for answer in answers]
     if not wanted and all(body == bodies[0] for body in bodies) and _coding(primary.head) == _coding(copy.head):
         bodies = [b""] * len(bodies)

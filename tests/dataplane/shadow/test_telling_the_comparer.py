@@ -29,7 +29,7 @@ def comparer() -> Iterator[Listener]:
 
 def told(story: Story, comparer: Listener, old: Origin, new: Origin, **options: object) -> WatchedWorker:
     """A worker that has reached the comparer."""
-    worker = shadowed(story, old, new, comparer=comparer.address, **options)  # type: ignore[arg-type]
+    worker = shadowed(story, old, new, comparer=comparer.address, **options)
     comparer.wait_for_worker()
     return worker
 
