@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from tests.support.shadow_answers import answer, pair, write_pairs
 from tests.support.strict import Message
 
 Json = dict[str, Any]
+ROOT = str(Path(__file__).resolve().parents[2])
 
 
 class Server:
@@ -211,7 +216,31 @@ def test_a_rate_changes_when_requests_are_sent_and_nothing_else(tmp_path: Path) 
     assert "3 compared, 3 matched" in result.stdout
 
 
-@pytest.mark.parametrize("to", ["localhost:80", "http://h/path", "ftp://h", "http://"])
+def test_ctrl_c_tells_what_was_compared_and_is_no_success(tmp_path: Path) -> None:
+    stuck = threading.Event()
+
+    def serve(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            if request.target == b"/stuck":
+                stuck.set()
+                peer.read_to_end()
+                return
+            peer.send(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"price": 10}')
+
+    file = write_pairs(tmp_path / "r", [pair(), pair("/stuck"), pair()])
+    with Origin(serve) as origin, subprocess.Popen(
+        [sys.executable, "-P", "-m", "proxy", "replay", file, "--to", origin.url, "--concurrency", "1"],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"PYTHONPATH": ROOT},
+    ) as process:
+        assert stuck.wait(30)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (1, "")
+    assert "ended before the end of the recording" in output
+    assert "100 % match: 1 compared, 1 matched, 0 different; 2 sent" in output
+
+
+@pytest.mark.parametrize("to", ["localhost:80", "http://h/path", "ftp://h", "http://", "http://a:b@h"])
 def test_where_to_is_a_whole_address(to: str, tmp_path: Path) -> None:
     result = turnout("replay", write_pairs(tmp_path / "r", []), "--to", to, admin="")
     assert result.exit_code == 2

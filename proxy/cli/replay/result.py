@@ -27,12 +27,15 @@ REDACTED = "redacted"
 
 @dataclass(slots=True)
 class Result:
-    """Counts and groups. `sent`: requests that were tried; `without_fields`: of those, that lost a secret field."""
+    """Counts and groups. `sent`: requests that were tried; `without_fields`: of those, that lost a secret field;
+    `unreadable`: lines that are no requests; `is_whole`: whether all of the recording was gone through.
+    """
 
     rules: Rules
     sent: int = 0
     without_fields: int = 0
     unreadable: int = 0
+    is_whole: bool = True
     failed: dict[str, int] = field(default_factory=dict)
     groups: Groups = field(init=False)
     recorded: Histogram = field(default_factory=Histogram)
@@ -66,7 +69,8 @@ class Result:
         different = sum(one.different for one in self.groups.endpoints.values())
         if self.sent and self.failed.get(UNREACHABLE, 0) == self.sent:
             return exits.UNREACHABLE
-        return exits.FAILED if different or self.failed or self.unreadable or not compared else 0
+        good = compared and self.is_whole and not (different or self.failed or self.unreadable)
+        return 0 if good else exits.FAILED
 
     def view(self, file: str, to: str) -> Json:
         """The result as JSON."""
@@ -79,7 +83,7 @@ class Result:
         found = findings(self.groups, self.rules)
         return {
             "file": file, "to": to, "sent": self.sent, "without_fields": self.without_fields,
-            "unreadable": self.unreadable,
+            "unreadable": self.unreadable, "whole": self.is_whole,
             "totals": {
                 "copied": self.sent, "compared": compared, "matched": matched, "different": compared - matched,
                 "skipped": skipped, "match_rate": matched / compared if compared else None,

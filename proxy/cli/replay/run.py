@@ -6,7 +6,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -14,7 +13,6 @@ import aiohttp
 import click
 from yarl import URL
 
-from proxy.cli import exits
 from proxy.cli.client import printable
 from proxy.cli.replay.recorded import Recorded, recorded
 from proxy.cli.replay.result import NO_ANSWER, REDACTED, TIMEOUT, UNREACHABLE, Result
@@ -48,15 +46,21 @@ def run(file: str, terms: Terms, *, as_json: bool) -> int:
     """Replay the file, print what came of it, and return the exit code. Raises UsageError for a wrong URL."""
     base, socket = _where(terms.to)
     result = Result(terms.rules)
-    with suppress(KeyboardInterrupt):       # what was compared until then is told
-        try:
-            asyncio.run(_replay(file, terms, base, socket, result))
-        except OSError as error:
-            warn(printable(f"turnout: {file} cannot be read: {error.strerror or error}"))
-            return exits.FAILED
+    try:
+        _run(file, terms, base, socket, result)
+    except KeyboardInterrupt:       # what was compared until then is told, but it is not the whole
+        result.is_whole = False
     view = result.view(file, terms.to)
     click.echo(json_text(view) if as_json else printable("\n".join(render(view, result.failed)), keep="\n"))
     return result.exit_code()
+
+
+def _run(file: str, terms: Terms, base: str, socket: str | None, result: Result) -> None:
+    try:
+        asyncio.run(_replay(file, terms, base, socket, result))
+    except* OSError as errors:      # of the file: those of connections are results
+        result.is_whole = False
+        warn(printable(f"turnout: {file} cannot be read: {errors.exceptions[0]}"))
 
 
 def _where(to: str) -> tuple[str, str | None]:
@@ -64,7 +68,7 @@ def _where(to: str) -> tuple[str, str | None]:
     if to.startswith("unix:/"):
         return "http://localhost", to.removeprefix("unix:")
     url = urlsplit(to)
-    if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.query:
+    if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.query or "@" in to:
         raise click.UsageError(f"--to: `{to}` is not http://host:port, https://host:port or unix:/path")
     return f"{url.scheme}://{url.netloc}", None
 

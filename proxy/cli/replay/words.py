@@ -24,6 +24,8 @@ def render(view: Json, failed: Mapping[str, int]) -> Iterator[str]:
         yield f"  {view['without_fields']:,} of them without header fields that held secrets, which are not recorded"
     if redacted := view["totals"]["skipped"].get("redacted"):
         yield f"  {redacted:,} not sent: their target or body held secrets (--send-redacted sends them without)"
+    if not view["whole"]:
+        yield "  ended before the end of the recording"
     if view["unreadable"]:
         yield f"  {view['unreadable']:,} lines are no recorded requests"
     for reason, count in failed.items():
