@@ -16,7 +16,7 @@ from proxy.telemetry.fold import Fold
 _NOTHING: Mapping[str, Any] = {
     "since": None, "control": False, "compared": 0, "matched": 0, "different": 0, "noisy": 0, "skipped": {},
     "latency": {side: {"p50_ms": None, "p99_ms": None} for side in ("primary", "shadow")},
-    "endpoints": [], "differences": [], "dropped_groups": 0,
+    "endpoints": [], "differences": [], "more": 0, "dropped_groups": 0,
 }
 
 
@@ -71,6 +71,7 @@ def report(control: Control, route: Route, copies: Copies, found: Mapping[str, A
         },
         "endpoints": known["endpoints"],
         "differences": known["differences"],
+        "more": known["more"],
         "dropped_groups": known["dropped_groups"],
     }
 

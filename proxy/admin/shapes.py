@@ -336,7 +336,7 @@ class DifferenceShape(TypedDict):
 
 class ShadowReport(TypedDict):
     """How the shadow of a route would have answered. `fraction`: what load leaves of the copies, 0 to 1. `differences`:
-    the most frequent ones. `dropped_groups`: how many were forgotten for want of room.
+    the most frequent ones, with `more` behind them. `dropped_groups`: how many were forgotten for want of room.
     """
 
     route: str
@@ -347,6 +347,7 @@ class ShadowReport(TypedDict):
     totals: ComparedShape
     endpoints: list[EndpointShape]
     differences: list[DifferenceShape]
+    more: int
     dropped_groups: int
 
 

@@ -49,7 +49,7 @@ def report(book: Book, _: Mapping[str, Any]) -> Data:
         "endpoints": [_endpoint(name, one) for name, one in sorted(
             book.groups.endpoints.items(), key=lambda item: (-item[1].compared, item[0]))],
         "differences": [_difference(one, book, samples=1) for one in found[:MOST_SHOWN]],
-        "dropped_groups": book.groups.dropped,
+        "more": max(0, len(found) - MOST_SHOWN), "dropped_groups": book.groups.dropped,
     }
 
 

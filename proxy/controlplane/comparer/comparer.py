@@ -20,6 +20,7 @@ from proxy.controlplane.comparer.door import open_door
 from proxy.controlplane.comparer.process import COMPARER_COMMAND, ComparerProcess, NoAnswer
 from proxy.controlplane.comparer.recordings import MOST_STREAMS, RecordStream
 from proxy.controlplane.comparer.watching import MatchWatch
+from proxy.controlplane.tasks import reported
 from proxy.controlplane.workers.lifecycle import Backoff
 from proxy.core.route import Route
 from proxy.core.snapshot import Snapshot
@@ -113,8 +114,7 @@ class Comparer:
         if self._process is not None:
             self._process.send(Configure(self._watched))
         elif self._watched and self._task is None and not self._stopping.is_set():
-            self._task = asyncio.create_task(self._run(), name="comparer")
-            self._task.add_done_callback(_report_failure)
+            self._task = reported(asyncio.create_task(self._run(), name="life"), "comparer")
 
     async def ask(self, about: str, route: str, **options: Any) -> dict[str, Any] | None:
         """Its answer; None for a route that it knows nothing of. Raises NoAnswer."""
@@ -190,7 +190,7 @@ class Comparer:
             return
         self._process, self.since_s = process, self._wall()
         self._brief(process)
-        watch = asyncio.create_task(self._end_if_silent(process), name="comparer-watch")
+        watch = reported(asyncio.create_task(self._end_if_silent(process), name="silence"), "comparer")
         try:
             code = await process.exited()
         finally:
@@ -248,9 +248,3 @@ async def _pause(unless: asyncio.Event, delay_s: float) -> None:
 
 def _describe(code: int) -> str:
     return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
-
-
-def _report_failure(task: asyncio.Task[None]) -> None:
-    """It ends only when it is told to; anything else is a fault of ours, to be seen."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("comparer is not looked after any more", exc_info=error)
