@@ -59,7 +59,7 @@ def explained(router: Router, body: ExplainBody, revision: int) -> shapes.Explai
         "version": None if drawn else found.version,
         "reason": found.reason,
         "drawn": drawn,
-        "why": [*_sentences(found, drawn), *_copy(router, found, asked)],
+        "why": [*_sentences(found, drawn), *_copy(router, found, asked, drawn)],
         "versions": [{"version": odds.version, "weight": odds.weight, "share": odds.share} for odds in found.versions],
         "steps": _steps(found, drawn),
         "revision": revision,
@@ -106,10 +106,10 @@ def _sentences(found: Explanation, drawn: bool) -> Iterator[str]:
     yield from _by_key_or_draw(found, drawn)
 
 
-def _copy(router: Router, found: Explanation, asked: _Asked) -> Iterator[str]:
+def _copy(router: Router, found: Explanation, asked: _Asked, drawn: bool) -> Iterator[str]:
     """What becomes of its copy, where the route has a shadow."""
     route = next((route for route in router.routes if route.name == found.route), None)
-    told = copying_told(route, asked) if route is not None else None
+    told = None if route is None else copying_told(route, asked, None if drawn else found.version)
     if told is not None:
         yield told
 

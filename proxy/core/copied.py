@@ -13,12 +13,15 @@ from proxy.core.router import CompiledRoute
 MARK = b"x-turnout-shadow"
 
 
-def copying_told(route: CompiledRoute, request: RequestView) -> str | None:
-    """One sentence about the copy of this request; None for a route without a shadow."""
+def copying_told(route: CompiledRoute, request: RequestView, version: str | None) -> str | None:
+    """One sentence about the copy of this request; None for a route without a shadow.
+
+    `version`: the one that answers it, None if that is drawn. Nothing is copied to the version that answers.
+    """
     shadow = route.route.shadow
     if shadow is None:
         return None
-    refused = _refused(route, request, shadow.methods)
+    refused = "it answers itself" if version == shadow.to else _refused(route, request, shadow.methods)
     if refused is not None:
         return f"no copy of it goes to {shadow.to}: {refused}"
     if route.route.copying.by == "key":

@@ -98,6 +98,16 @@ def doubled(methods: tuple[str, ...]) -> str:
     return f"a copy of {' or '.join(methods)} does its work a second time"
 
 
+def copies_itself(split: Collection[tuple[str, float]], shadow: Shadow | None) -> bool:
+    """Whether the version that gets the copies answers everything itself, so that no request is copied at all."""
+    return shadow is not None and not any(weight for version, weight in split if version != shadow.to)
+
+
+def copied_to_itself(version: str) -> str:
+    """What to know of that."""
+    return f"`{version}` answers every request itself: nothing is copied while no other version has a weight"
+
+
 def escape(step: str) -> str:
     """One step of a JSON pointer (RFC 6901 §3)."""
     return step.replace("~", "~0").replace("/", "~1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy.core.compare.rules import problems_of
-from proxy.core.course import doubled, unsafe_methods
+from proxy.core.course import copied_to_itself, copies_itself, doubled, unsafe_methods
 from proxy.core.route import Shadow
 from proxy.settings.cpus import usable_cpus
 from proxy.settings.document import Loc
@@ -28,20 +28,19 @@ def check_shadow(route: RoutePieces, report: Report) -> None:
 
 
 def check_memory(pieces: Pieces, report: Report) -> None:
-    """Warn of bounds that, divided by the workers, leave no room for a single copy and the answers to it."""
+    """Warn of bounds that, divided by the workers, leave no room for a single copy and the answers."""
     workers = attempt(parse_count, pieces.data.get("workers")) or usable_cpus()
     for route in pieces.routes:
         if route.shadow is None:
             continue
         shadow, loc = route.shadow, (*route.loc, "shadow")
-        most = shadow.max_body + (2 * shadow.compare.max_body if shadow.compare else 0)
+        answers = 0 if shadow.compare is None else 3 if shadow.control else 2
+        most = shadow.max_body + (answers * shadow.compare.max_body if shadow.compare else 0)
         share = shadow.memory // workers
         if share < most:
             report.warning(
                 (*loc, "memory"), f"{quote(format_size(shadow.memory))} are {format_size(share)} for each of {workers} "
-                                  f"workers; a copy and both answers may need {format_size(most)}")
-        if shadow.in_flight < workers:
-            report.warning((*loc, "in_flight"), f"is shared by {workers} workers: some of them copy nothing")
+                                  f"workers; a copy and the answers may need {format_size(most)}")
 
 
 def _warn(loc: Loc, route: RoutePieces, shadow: ShadowSection, report: Report) -> None:
@@ -52,6 +51,9 @@ def _warn(loc: Loc, route: RoutePieces, shadow: ShadowSection, report: Report) -
     if shadow.compare is None and (shadow.control or shadow.alert_below is not None):
         key = "control" if shadow.control else "alert_below"
         report.warning((*loc, key), "means nothing with `compare: off`")
+    split = [(name, 1.0 if weight is None else weight) for name, weight in route.weights.items()]
+    if split and copies_itself(split, Shadow(shadow.to, 0)):
+        report.warning((*loc, "to"), copied_to_itself(shadow.to))
     for name in shadow.set_headers:
         if name in shadow.drop_headers:
             report.warning((*loc, "drop_headers"), f"{quote(name)} is also in `set_headers`, which replaces it anyway")

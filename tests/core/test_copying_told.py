@@ -25,8 +25,8 @@ class Asked:
         return self.headers.get(name)
 
 
-def told(asked: Asked, route: Route = SHOP) -> str | None:
-    return copying_told(CompiledRoute(0, route), asked)
+def told(asked: Asked, route: Route = SHOP, version: str | None = "old") -> str | None:
+    return copying_told(CompiledRoute(0, route), asked, version)
 
 
 def test_a_request_that_is_copied_is_told_with_its_odds() -> None:
@@ -41,6 +41,11 @@ def test_a_request_that_is_copied_is_told_with_its_odds() -> None:
 ])
 def test_the_condition_that_fails_is_told(asked: Asked, because: str) -> None:
     assert told(asked) == f"no copy of it goes to new: {because}"
+
+
+def test_nothing_is_copied_to_the_version_that_answers() -> None:
+    assert told(Asked(), version="new") == "no copy of it goes to new: it answers itself"
+    assert told(Asked(), version=None) == "a copy of it goes to new in 12.5 % of the cases"
 
 
 def test_a_route_without_a_shadow_has_nothing_to_tell() -> None:

@@ -75,8 +75,9 @@ def test_several_mistakes_in_one_shadow_are_told_at_once() -> None:
     ("methods: [GET, POST, DELETE]", ["methods: a copy of POST or DELETE does its work a second time"]),
     ("by: key", ["by: without `sticky` no client has a key: nothing is copied"]),
     ("memory: 1MiB, max_body: 512KiB",
-     ["memory: `1MiB` are 512KiB for each of 2 workers; a copy and both answers may need 1MiB"]),
-    ("in_flight: 1", ["in_flight: is shared by 2 workers: some of them copy nothing"]),
+     ["memory: `1MiB` are 512KiB for each of 2 workers; a copy and the answers may need 1MiB"]),
+    ("memory: 1500KiB, control: true",
+     ["memory: `1500KiB` are 750KiB for each of 2 workers; a copy and the answers may need 832KiB"]),
     ("control: true, compare: off", ["control: means nothing with `compare: off`"]),
     ("alert_below: 99%, compare: off", ["alert_below: means nothing with `compare: off`"]),
     ("drop_headers: [X-A], set_headers: {x-a: 1}",
@@ -88,6 +89,16 @@ def test_what_is_probably_not_meant_is_a_warning(shadow: str, messages: list[str
     warnings = load_bytes(f"{VERSIONS}{ROUTE}{shadow}}}}}]".encode(), "f", {}).warnings
     assert [f"{warning.path}: {warning.message}" for warning in warnings] == [
         f"routes[0].shadow.{message}" for message in messages]
+
+
+@pytest.mark.parametrize(("split", "warned"), [
+    ("{old: 1, new: 1}", False), ("{old: 0, new: 1}", True), ("{new: 1, old: 0}", True), ("{old: 1, new: 0}", False),
+])
+def test_a_version_that_answers_everything_itself_gets_no_copies(split: str, warned: bool) -> None:
+    text = f"{VERSIONS}routes: [{{name: r, split: {split}, shadow: {{to: new, percent: 1}}}}]"
+    warnings = [str(warning) for warning in load_bytes(text.encode(), "f", {}).warnings]
+    assert warnings == (["f:3:58: routes[0].shadow.to: `new` answers every request itself: nothing is copied while no "
+                         "other version has a weight"] if warned else [])
 
 
 def test_whole_clients_are_copied_by_the_key_of_sticky() -> None:

@@ -29,9 +29,9 @@ from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.tasks import reported
 from proxy.core import changes
 from proxy.core.changes import ChangeError, Move, Step
-from proxy.core.course import doubled, unsafe_methods
+from proxy.core.course import copied_to_itself, copies_itself, doubled, unsafe_methods
 from proxy.core.route import Route, Version
-from proxy.core.state import State
+from proxy.core.state import Course, State
 from proxy.errors import Problem
 from proxy.settings import Settings
 from proxy.settings.grammar import suggest
@@ -40,7 +40,8 @@ __all__ = ["Ask", "Commands", "InFlight", "Outcome"]
 
 InFlight = Literal["finish", "cut"]
 Judge = Callable[[State, Route], Step]
-Notes = Callable[[Step], tuple[str, ...]]
+Notes = Callable[[Course], tuple[str, ...]]
+"""What the author of a change should know of the course that it leads to."""
 
 
 class Commands:
@@ -121,12 +122,12 @@ class Commands:
         """
         wall, within_s = self._transactions.wall, ask.confirm_within_s
         return await self._change(route, ask, lambda state, found: changes.split(
-            state, found, weights, wall(), within_s), confirmable=True)
+            state, found, weights, wall(), within_s), confirmable=True, notes=_on_copied_to_itself)
 
     async def shadow(self, route: str, patch: Mapping[str, object], ask: Ask) -> Outcome:
         """Change `to`, `percent` or `methods` of what is copied; `{"to": None}`: nothing. Raises as `split` does.
 
-        A note says which copied methods are not safe.
+        Notes say which copied methods are not safe, and where nothing is copied.
         """
         wall, within_s = self._transactions.wall, ask.confirm_within_s
 
@@ -134,11 +135,7 @@ class Commands:
             versions = [version.name for version in self.settings.versions]
             return changes.shadow(state, found, versions, patch, wall(), within_s)
 
-        def notes(step: Step) -> tuple[str, ...]:
-            unsafe = unsafe_methods(step.state.routes[route].course.shadow)
-            return (f"methods: {doubled(unsafe)}",) if unsafe else ()
-
-        return await self._change(route, ask, judge, confirmable=True, notes=notes)
+        return await self._change(route, ask, judge, confirmable=True, notes=_on_copies)
 
     async def undo(self, route: str, ask: Ask) -> Outcome:
         """Return to the course before the last change. Raises NothingToUndo, and as `split` does."""
@@ -237,7 +234,7 @@ class Commands:
         await asyncio.wait(self._tasks)
 
     async def _change(
-        self, route: str, ask: Ask, judge: Judge, *, confirmable: bool = False, notes: Notes = lambda step: ()
+        self, route: str, ask: Ask, judge: Judge, *, confirmable: bool = False, notes: Notes = lambda course: ()
     ) -> Outcome:
         """A change of one route, judged by the state that holds when its turn comes."""
 
@@ -253,7 +250,7 @@ class Commands:
                     raise _REFUSED[error.kind](str(error)) from None
                 problems += error.problems
             _must_be_valid(problems)
-            return Plan(step, (route,), notes=notes(step))
+            return Plan(step, (route,), notes=notes(step.state.routes[route].course))
 
         return await self._transactions.run(plan, ask)
 
@@ -274,6 +271,16 @@ class Commands:
 
 _FORCE = "start one, or go there all the same with `force`"
 _REFUSED = {kind.kind: kind for kind in (errors.NothingToUndo, errors.NothingPending)}
+
+
+def _on_copies(course: Course) -> tuple[str, ...]:
+    unsafe = unsafe_methods(course.shadow)
+    return ((f"methods: {doubled(unsafe)}",) if unsafe else ()) + _on_copied_to_itself(course)
+
+
+def _on_copied_to_itself(course: Course) -> tuple[str, ...]:
+    shadow = course.shadow
+    return (copied_to_itself(shadow.to),) if shadow is not None and copies_itself(course.split, shadow) else ()
 
 
 def _must_be_valid(problems: Sequence[Problem]) -> None:

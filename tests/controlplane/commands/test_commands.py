@@ -206,6 +206,16 @@ async def test_copies_of_methods_that_change_something_are_allowed_with_a_note(s
 
 
 @scenario
+async def test_a_version_that_answers_everything_itself_gets_no_copies_which_is_noted(servers: Backends) -> None:
+    nothing = ("`new` answers every request itself: nothing is copied while no other version has a weight",)
+    async with desk(servers.settings()) as it:
+        assert (await it.commands.shadow("shop", {"to": "new", "percent": 1}, by_ann())).notes == ()
+        assert (await it.commands.split("shop", {"new": 1}, by_ann())).notes == nothing
+        assert (await it.commands.shadow("shop", {"percent": 2}, by_ann())).notes == nothing
+        assert (await it.commands.shadow("shop", {"to": "old"}, by_ann())).notes == ()
+
+
+@scenario
 async def test_rolling_back_every_route_is_one_revision_and_is_home_whatever_the_baseline(servers: Backends) -> None:
     async with desk(servers.settings()) as it:
         outcome = await it.commands.rollback(None, by_ann("fire"))
