@@ -179,7 +179,7 @@ def test_a_longer_answer_than_is_compared_is_not_read_to_its_end(tmp_path: Path)
         peer.read_to_end()
 
     result = replayed(serve, tmp_path, [pair()], "--timeout", "20", "--ignore", "header:content-type")
-    assert "1 not compared: cut" in result.stdout
+    assert "1 not compared: answer_cut" in result.stdout
 
 
 def test_what_is_no_recorded_request_is_named_by_its_line_and_makes_no_success(tmp_path: Path) -> None:

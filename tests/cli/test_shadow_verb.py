@@ -25,7 +25,7 @@ def test_a_route_alone_is_reported() -> None:
     text = told(answers={REPORT: Answer(shadow_report(difference()))})
     assert text.startswith("shop: copies of 12.5 % of GET, HEAD go to new\n")
     assert "98.75 % match: 960 compared, 948 matched, 12 different; 1,000 copied" in text
-    assert "  30 not compared: too-large (answers longer than `compare.max_body`)" in text
+    assert "  30 not compared: answer_too_large (answers longer than `compare.max_body`)" in text
     assert re.search(r"clients got +1\.2 ms +9\.0 ms", text)
     assert re.search(r"shadow +2\.5 ms +1\.20 s", text)
 

@@ -26,15 +26,15 @@ def shadow_report(*differences: Json, **more: Any) -> Json:
         "control": True, "comparer": {"running": True, "restarts": 0, "since": 1e9, "dropped": 0},
         "totals": {
             "copied": 1000, "compared": 960, "matched": 948, "different": 12, "noisy": 3,
-            "skipped": {"too-large": 30, "timeout": 10}, "match_rate": 0.9875,
+            "skipped": {"answer_too_large": 30, "timeout": 10}, "match_rate": 0.9875,
             "latency": {"primary": {"p50_ms": 1.25, "p99_ms": 9.0}, "shadow": {"p50_ms": 2.5, "p99_ms": 1200.0}},
         },
         "endpoints": [
             {"endpoint": "/", "method": "GET", "compared": 500, "matched": 500, "different": 0, "skipped": {}},
             {"endpoint": "/items/{}", "method": "GET", "compared": 460, "matched": 448, "different": 12,
-             "skipped": {"too-large": 30}},
+             "skipped": {"answer_too_large": 30}},
         ],
-        "differences": list(differences), "dropped_groups": 0, **more,
+        "differences": list(differences), "more": 0, "dropped_groups": 0, **more,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from proxy.telemetry.histogram import Histogram
 
 Json = dict[str, Any]
 _SHOWN = 20
-NO_ANSWER = "no-answer"
+NO_ANSWER = "no_answer"
 """Reasons why a request that was sent has nothing to compare: nobody took the connection, it was cut, or too slow."""
 UNREACHABLE = "unreachable"
 TIMEOUT = "timeout"
@@ -77,7 +78,7 @@ class Result:
         endpoints = self.groups.endpoints
         skipped: dict[str, int] = {}
         for one in endpoints.values():
-            for reason, count in one.skipped.items():
+            for reason, count in _reasons(one.skipped).items():
                 skipped[reason] = skipped.get(reason, 0) + count
         compared, matched = (sum(getattr(one, key) for one in endpoints.values()) for key in ("compared", "matched"))
         found = findings(self.groups, self.rules)
@@ -91,7 +92,7 @@ class Result:
             },
             "endpoints": [
                 {**_named(name), "compared": one.compared, "matched": one.matched, "different": one.different,
-                 "skipped": dict(one.skipped)} for name, one in endpoints.items()],
+                 "skipped": _reasons(one.skipped)} for name, one in endpoints.items()],
             "differences": [
                 {**_named(one.key.endpoint), "path": one.key.path, "kind": one.key.kind.value, "count": one.group.count,
                  "rate": one.candidate_rate, "control_rate": None, "verdict": "different",
@@ -111,6 +112,13 @@ class Result:
         body = redacted_body(plain, self._salt, content.header(answer, b"content-type"))
         clean = tuple((name, without_marks(value)) for name, value in redacted_headers(headers, self._salt))
         return replace(answer, headers=clean, body=without_marks(body))
+
+
+def _reasons(skipped: Mapping[str, int]) -> dict[str, int]:
+    """By the names of the report: what a comparison could not read is about an answer."""
+    own = (NO_ANSWER, UNREACHABLE, TIMEOUT, REDACTED)
+    return {reason if reason in own else "answer_" + reason.replace("-", "_"): count
+            for reason, count in skipped.items()}
 
 
 def _named(endpoint: str) -> Json:

@@ -9,7 +9,7 @@ from typing import Any
 from proxy.cli.shadow.picture import differences, endpoints, latency, summary
 
 Json = dict[str, Any]
-_FAILED = {"unreachable": "nobody took the connection", "timeout": "no answer in time", "no-answer": "broken off"}
+_FAILED = {"unreachable": "nobody took the connection", "timeout": "no answer in time", "no_answer": "broken off"}
 
 
 def as_json(view: Json) -> str:

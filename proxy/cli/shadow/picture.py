@@ -17,10 +17,12 @@ _MOST_ENDPOINTS = 10
 _LONGEST_SAMPLE = 80
 _WHY_SKIPPED = {
     "shed": "left out, because the worker or the route was busy", "in_flight": "as many as `in_flight` were under way",
-    "memory": "`memory` was full", "too_large": "requests longer than `max_body`",
-    "too-large": "answers longer than `compare.max_body`", "cut": "requests or answers of which only a part is there",
+    "memory": "`memory` was full", "too_large": "requests longer than `max_body`", "cut": "requests that broke off",
     "upgrade": "requests for a tunnel", "comparer_busy": "the comparing process had no time",
-    "coding": "in a content coding that is not read", "corrupt": "broken compression on both sides",
+    "moved": "answered by another version after a retry", "no_answer": "the client got no answer of a server",
+    "answer_too_large": "answers longer than `compare.max_body`", "answer_cut": "answers longer than is captured",
+    "answer_coding": "in a content coding that is not read", "answer_corrupt": "broken compression on both sides",
+    "answer_bomb": "compressed more than anything honest",
 }
 """What a person makes of the reasons that need a word more than themselves."""
 
