@@ -85,6 +85,11 @@ def redacted_target(target: bytes, salt: bytes) -> bytes:
     return redacted_parameters(target, salt) if b"=" in target else target
 
 
+def is_kept(name: bytes) -> bool:
+    """Whether `redacted_headers` leaves every field of this name as it is, whatever its value."""
+    return _how(name) == "keep"
+
+
 def redacted_headers(fields: Fields, salt: bytes) -> Fields:
     """Header fields without the values of sensitive ones; of cookies the names and attributes stay."""
     return tuple([(name, value) if (how := _how(name)) == "keep" else (name, _redacted(how, name, value, salt))

@@ -126,6 +126,19 @@ def test_secrets_never_leave_the_worker(story: Story, comparer: Listener) -> Non
     assert b"credit_card" in pair.body
 
 
+@pytest.mark.parametrize("name", [b"X-Pin", b"X-User-SSN", b"X-Pwd", b"X-Card-Number", b"Set-Cookie", b"X-Bearer"])
+def test_every_header_that_holds_a_secret_is_cleaned_also_beside_known_ones(
+        story: Story, comparer: Listener, name: bytes) -> None:
+    answers = iter([ok(b"a", b"X-Plain: 1"), ok(b"b", b"X-Plain: 1", name + b": hush", b"X-Plain-2: shown")])
+    worker = told(story, comparer, story.strict(), story.strict(lambda _: next(answers)))
+    worker.ask(get())
+    worker.ask(get())
+    head = b"".join(pair.shadow.head for pair in comparer.wait(2))
+    assert b"hush" not in head
+    assert b"\r\nX-Plain-2: shown\r\n" in head
+    assert b"\r\n" + name + b": <redacted " in head
+
+
 def test_secrets_in_compressed_bodies_do_not_leave_either(story: Story, comparer: Listener) -> None:
     plain = b'{"password": "hush", "n": 1}'
     zipped = ok(gzip.compress(plain), b"Content-Encoding: gzip", JSON)
