@@ -35,8 +35,10 @@ def main() -> int:
         signal.signal(terminal_signal, signal.SIG_IGN)
     _step_back()
     channel, door = socket.socket(fileno=options.channel), socket.socket(fileno=options.listen)
+    # Nothing made so far will ever be garbage. What is kept lives long, so look at it seldom; but at what is young in
+    # small portions, or one look takes longer than an answer may.
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 10, 20)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Service(channel, door, options.queue).run())
     return 0

@@ -118,6 +118,10 @@ class Book:
             self.groups.rename(self._current)
             self._names = len(self.groups.endpoints)
 
+    def forget_places(self) -> None:
+        """Let go of what makes comparing faster: it is worked out again."""
+        self.rules = CompiledRules(self.rules.rules)
+
     def shrink(self) -> None:
         """Let go of the less frequent half of the groups, for the good of other routes."""
         smaller = Groups(self.rules.rules.samples, most_bytes=self.groups.bytes // 2)

@@ -1,7 +1,8 @@
 """The books of all routes: those that are watched, and those that are kept to be read.
 
 Invariant: what all groups together hold stays below `MOST_BYTES`, checked once a second: the largest book gives way
-first. Kept ones are `MOST_KEPT` at most; the one that was put away first is forgotten.
+first. Kept ones are `MOST_KEPT` at most; the one that was put away first is forgotten. Where there are many books, what
+they remember of places in documents is worked out anew each second, since each may hold megabytes of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from proxy.ipc.comparing import Watched
 from proxy.ipc.pairs import Pair, Skipped
 
 MOST_KEPT = 50
+FEW = 8
+"""Books that may keep what they remember of places; it takes each of them 10 MB at most."""
 MOST_BYTES = 64 * 1024 * 1024
 BUSY = "comparer_busy"
 """Why a pair was not compared that found no room, here as in a worker."""
@@ -34,6 +37,7 @@ class Shelf:
         wanted = {watched.route: watched for watched in routes}
         for route in [route for route in self.books if route not in wanted]:
             self.kept[route] = self.books.pop(route)
+            self.kept[route].forget_places()
         for route, watched in wanted.items():
             held = self.books.get(route) or self.kept.pop(route, None)
             self.books[route] = held if held is not None and held.watched == watched else Book(watched, now_s)
@@ -71,6 +75,10 @@ class Shelf:
 
     def make_room(self) -> None:
         """Keep to `MOST_BYTES`."""
+        if len(self.books) > FEW:
+            for route in self.active:
+                if (book := self.books.get(route)) is not None:
+                    book.forget_places()
         every = [*self.books.values(), *self.kept.values()]
         while sum(book.groups.bytes for book in every) > MOST_BYTES:
             max(every, key=lambda book: book.groups.bytes).shrink()

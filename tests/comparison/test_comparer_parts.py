@@ -7,7 +7,7 @@ from proxy.comparison.answers import fields_of
 from proxy.comparison.backlog import Backlog
 from proxy.comparison.book import Book
 from proxy.comparison.recording import MOST_WAITING, Recording
-from proxy.comparison.shelf import MOST_KEPT, Shelf
+from proxy.comparison.shelf import FEW, MOST_KEPT, Shelf
 from proxy.comparison.telling import tell
 from proxy.ipc.comparing import Record, Recorded, Watched
 from proxy.ipc.pairs import Answered
@@ -93,6 +93,17 @@ def test_a_book_that_gives_way_keeps_its_most_frequent_groups() -> None:
     book.shrink()
     assert book.groups.bytes <= before // 2
     assert "$.often" in {key.path for key, _ in book.groups.items()}
+
+
+def test_books_that_forget_places_compare_as_before() -> None:
+    shelf = Shelf()
+    shelf.configure([Watched(f"route{n}", "new", False, '{"ignore":["$.a"]}') for n in range(FEW + 1)], 0.0)
+    for _ in range(2):
+        shelf.take(pair({"a": 1, "b": 1}, {"a": 2, "b": 2}, route="route0"))
+        shelf.make_room()
+    report = tell(shelf, "report", "route0", {}, 1.0)
+    assert report is not None
+    assert [(one["path"], one["count"]) for one in report["differences"]] == [("$.b", 2)]
 
 
 def test_differences_can_be_asked_for_by_endpoint_path_and_kind() -> None:
