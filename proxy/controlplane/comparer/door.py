@@ -1,8 +1,9 @@
 """The socket that workers bring their pairs to: an abstract one (Linux), held open by the supervisor.
 
 So the address outlives a comparer that dies, and what workers send meanwhile waits as far as the kernel holds it.
-Everybody on the host can read the names of abstract sockets; so both ends ask the kernel for the other's user, and
-the name is drawn anew in each process, for nobody to sit there first.
+Nobody can sit there first, since the name is drawn anew in each process, and nobody else while the supervisor lives.
+But everybody on the host can read the names of abstract sockets: so the comparer asks the kernel for the user of who
+comes, and a worker that has outlived its supervisor has to ask for the user of who listens.
 """
 
 from __future__ import annotations
