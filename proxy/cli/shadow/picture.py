@@ -17,7 +17,8 @@ _MOST_ENDPOINTS = 10
 _LONGEST_SAMPLE = 80
 _WHY_SKIPPED = {
     "shed": "left out, because the worker or the route was busy", "in_flight": "as many as `in_flight` were under way",
-    "memory": "`memory` was full", "too_large": "requests longer than `max_body`", "cut": "requests that broke off",
+    "failing": "left out for a second, because the shadow kept failing", "memory": "`memory` was full",
+    "too_large": "requests longer than `max_body`", "cut": "requests that broke off",
     "upgrade": "requests for a tunnel", "comparer_busy": "the comparing process had no time",
     "moved": "answered by another version after a retry", "no_answer": "the client got no answer of a server",
     "answer_too_large": "answers longer than `compare.max_body`", "answer_cut": "answers longer than is captured",

@@ -1,7 +1,9 @@
 """What one route's copies may take of a worker, and what became of them.
 
-It outlives the snapshots: what is in flight under an older one still counts. Invariant: `held` and the number of copies
-are within their caps, and both are 0 again when every copy has ended.
+It outlives the snapshots: what is in flight under an older one still counts. A shadow that fails `PATIENCE` copies in a
+row gets none for `REST_S`, and then again until the first one fails: connections that are made in vain, thousands each
+second, would cost clients more than all the rest. Invariant: `held` and the number of copies are within their caps, and
+both are 0 again when every copy has ended.
 """
 
 from __future__ import annotations
@@ -15,13 +17,22 @@ if TYPE_CHECKING:
     from proxy.telemetry.counters import ShadowTally
 
 
-class Budget:
-    """See the module. `memory`: bytes, `most`: copies; both are this worker's share."""
+PATIENCE = 20
+REST_S = 1.0
+_FAILED = frozenset({"connect", "closed", "broken", "timeout", "endless"})
 
-    __slots__ = ("_tally", "answered", "answered_s", "copies", "drawn", "held", "memory", "most", "shedder")
+
+class Budget:
+    """See the module. `memory`: bytes, `most`: copies; both are this worker's share. `rests`: no copies for now."""
+
+    __slots__ = ("_failures", "_rests_until", "_tally", "answered", "answered_s", "copies", "drawn", "held", "memory",
+                 "most", "rests", "shedder")
 
     def __init__(self, tally: ShadowTally, now: float) -> None:
         self._tally = tally
+        self._failures = 0
+        self._rests_until: float | None = None
+        self.rests = False
         self.memory = 0
         self.most = 0
         self.held = 0
@@ -55,8 +66,17 @@ class Budget:
         """Count a copy that has ended."""
         outcomes = self._tally.outcomes
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        if outcome == "answered":
+            self._failures = 0
+        elif outcome in _FAILED:
+            self._failures += 1
+            self.rests = self.rests or self._failures >= PATIENCE
 
     def look(self, now: float, lag_s: float) -> None:
-        """Shed copies where the worker or the route has trouble; see `core.shedding`."""
+        """Shed copies where the worker or the route has trouble (see `core.shedding`); end a rest in its time."""
         self._tally.fraction = self.shedder.look(now, lag_s, self.answered, self.answered_s)
         self.answered, self.answered_s = 0, 0.0
+        if self.rests:
+            self._rests_until = now + REST_S if self._rests_until is None else self._rests_until
+            if now >= self._rests_until:
+                self.rests, self._rests_until = False, None

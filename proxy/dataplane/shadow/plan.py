@@ -68,6 +68,9 @@ class Plan:
         if request.asks_upgrade is not None:
             budget.skip("upgrade")
             return False
+        if budget.rests:
+            budget.skip("failing")
+            return False
         fraction = budget.shedder.fraction
         if fraction < 1.0 and at >= self.share * fraction:
             budget.skip("shed")
