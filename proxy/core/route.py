@@ -99,13 +99,13 @@ class Copying:
     """How a route's copies are made and what becomes of their answers: the file's alone.
 
     `by`: whether chance picks single requests, or the sticky key whole clients. `path` (a prefix of whole segments) and
-    `header`: which requests are copied at all. `host`: the copies' Host; None keeps the client's. `drop_headers`: fields
-    (lower case) that a copy loses; `set_headers`: fields that it gets, in place of the client's. `max_body`: bytes of a
-    request body; a request with more is not copied. `timeout_s`: from the copy's first byte to the last of its answer.
-    `in_flight`: copies at once, and `memory`: bytes held for them; both are shared evenly by the workers. `control`:
-    whether the version that answered gets a second copy, so that its noise can be told from differences. `compare`:
-    how answers are compared, as the text of `core.compare` rules; None: not at all. `alert_below`: the match rate
-    (0 to 1) whose crossing is an event; None: never.
+    `header`: which requests are copied at all. `host`: the copies' Host; None keeps the client's. `drop_headers`:
+    fields (lower case) that a copy loses; `set_headers`: fields that it gets, in place of the client's. `max_body`:
+    bytes of a request body; a request with more is not copied. `timeout_s`: from the copy's first byte to the last of
+    its answer. `in_flight`: copies at once, and `memory`: bytes held for them; both are shared evenly by the workers.
+    `control`: whether the version that answered gets a second copy, so that its noise can be told from differences.
+    `compare`: how answers are compared, as the text of `core.compare` rules; None: not at all. `alert_below`: the match
+    rate (0 to 1) whose crossing is an event; None: never.
     """
 
     by: Literal["request", "key"] = "request"

@@ -48,6 +48,8 @@ def test_every_reported_series_has_the_labels_of_its_metric() -> None:
     counters.log_dropped = 1
     counters.refused("head-too-large")
     counters.upstream_error("new", "http://127.0.0.1:1", "connect-failed")
+    shadow = counters.shadow("shop")
+    shadow.outcomes["answered"] = shadow.skipped["memory"] = 1
     delta = counters.collect()
     series = [(name, labels) for name, labels, _ in delta.counters + delta.gauges]
     series += [(name, labels) for name, labels, _, _ in delta.histograms]

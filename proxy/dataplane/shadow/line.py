@@ -1,18 +1,20 @@
 """The line from a worker to the comparer: pairs out, wishes in.
 
-Invariant: it never waits. What does not fit its bound, or comes while nobody listens, is refused, and the caller counts
-it.
+Invariants: it never waits. What does not fit its bound, or comes while nobody listens, is refused, and the caller
+counts it. Only a process of this user is told anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from proxy.ipc import heirloom
 from proxy.ipc.pairs import FRAME_LIMIT, Pair, Wanted
 
 if TYPE_CHECKING:
@@ -87,6 +89,8 @@ class Line(asyncio.Protocol):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             sock.connect("\0" + self._address)      # on this machine, so it is done or refused at once
+            if heirloom.peer_of(sock)[1] != os.geteuid():
+                raise PermissionError           # without its supervisor the name is free for anybody
             await self._worker.loop.create_unix_connection(lambda: self, sock=sock)
         except OSError:
             sock.close()        # it is starting, or gone: tried again with a later sweep

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import uuid
 import zlib
@@ -17,6 +18,7 @@ from tests.support.origins import Origin, Peer, answering, ok
 from tests.support.shadowing import Listener, shadow_snapshot, shadowed
 from tests.support.story import Story, WatchedWorker, get, request
 from tests.support.strict import Message
+from tests.support.wire import DEADLINE_S
 
 JSON = b"Content-Type: application/json"
 
@@ -261,6 +263,26 @@ def test_a_comparer_that_talks_nonsense_is_hung_up_on(story: Story, comparer: Li
     comparer.say(nonsense)
     worker.wait_until(lambda worker: worker.shadows.line._transport is None)
     assert worker.ask(get()).status == 200
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_nobody_but_the_own_user_is_told_anything(story: Story) -> None:
+    with socket.socket(socket.AF_UNIX) as foreign:
+        address = f"turnout-test-{uuid.uuid4().hex}"
+        foreign.bind("\0" + address)
+        child = os.fork()
+        if child == 0:                      # who listens is who is asked for by the other side
+            os.setuid(65534)
+            foreign.listen(8)
+            os._exit(0)
+        os.waitpid(child, 0)
+        worker = shadowed(story, story.strict(), story.strict(), comparer=address)
+        foreign.settimeout(DEADLINE_S)
+        peer, _ = foreign.accept()
+        worker.ask(get())
+        assert peer.recv(1) == b""
+        peer.close()
+        assert worker.count("shadow_skipped_total", "all", "comparer_busy") == 1
 
 
 def test_requests_are_told_only_of_routes_whose_requests_are_wanted(story: Story, comparer: Listener) -> None:
