@@ -1,8 +1,8 @@
 """What one route's copies may take of a worker, and what became of them.
 
 It outlives the snapshots: what is in flight under an older one still counts. A shadow that fails `PATIENCE` copies in a
-row gets none for `REST_S`, and then again until the first one fails: connections that are made in vain, thousands each
-second, would cost clients more than all the rest. Invariant: `held` and the number of copies are within their caps, and
+row gets none for `REST_S`, and then `TRIAL` at once until it answers one: thousands of connections made in vain each
+second would cost clients more than all the rest. Invariant: `held` and the number of copies are within their caps, and
 both are 0 again when every copy has ended.
 """
 
@@ -19,22 +19,24 @@ if TYPE_CHECKING:
 
 PATIENCE = 20
 REST_S = 1.0
+TRIAL = 5
 _FAILED = frozenset({"connect", "closed", "broken", "timeout", "endless"})
 
 
 class Budget:
-    """See the module. `memory`: bytes, `most`: copies; both are this worker's share. `rests`: no copies for now."""
+    """See the module. `memory`: bytes, `most`: copies; both are this worker's share. `most_now`: fewer copies while the
+    shadow fails."""
 
     __slots__ = ("_failures", "_rests_until", "_tally", "answered", "answered_s", "copies", "drawn", "held", "memory",
-                 "most", "rests", "shedder")
+                 "most", "most_now", "shedder")
 
     def __init__(self, tally: ShadowTally, now: float) -> None:
         self._tally = tally
         self._failures = 0
         self._rests_until: float | None = None
-        self.rests = False
         self.memory = 0
         self.most = 0
+        self.most_now = 0
         self.held = 0
         self.copies: dict[Copy, None] = {}
         """Copies in flight, the oldest first."""
@@ -44,6 +46,13 @@ class Budget:
         """Clients whose request was copied and who have been answered, since the last sweep; `answered_s`: how long
         they waited together."""
         self.answered_s = 0.0
+
+    def allow(self, memory: int, most: int) -> None:
+        """What it may take from now on."""
+        self.memory = memory
+        if self.most_now == self.most:
+            self.most_now = most
+        self.most = most
 
     @property
     def idle(self) -> bool:
@@ -68,15 +77,19 @@ class Budget:
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
         if outcome == "answered":
             self._failures = 0
+            self.most_now = self.most
         elif outcome in _FAILED:
             self._failures += 1
-            self.rests = self.rests or self._failures >= PATIENCE
+            if self._failures >= PATIENCE:
+                self.most_now = 0
 
     def look(self, now: float, lag_s: float) -> None:
         """Shed copies where the worker or the route has trouble (see `core.shedding`); end a rest in its time."""
         self._tally.fraction = self.shedder.look(now, lag_s, self.answered, self.answered_s)
         self.answered, self.answered_s = 0, 0.0
-        if self.rests:
-            self._rests_until = now + REST_S if self._rests_until is None else self._rests_until
-            if now >= self._rests_until:
-                self.rests, self._rests_until = False, None
+        if self.most_now:
+            self._rests_until = None
+        elif self._rests_until is None:
+            self._rests_until = now + REST_S
+        elif now >= self._rests_until:
+            self.most_now, self._rests_until = min(TRIAL, self.most), None

@@ -68,15 +68,12 @@ class Plan:
         if request.asks_upgrade is not None:
             budget.skip("upgrade")
             return False
-        if budget.rests:
-            budget.skip("failing")
+        if len(budget.copies) >= budget.most_now:
+            budget.skip("in_flight" if budget.most_now == budget.most else "failing")
             return False
         fraction = budget.shedder.fraction
         if fraction < 1.0 and at >= self.share * fraction:
             budget.skip("shed")
-            return False
-        if len(budget.copies) >= budget.most:
-            budget.skip("in_flight")
             return False
         return True
 

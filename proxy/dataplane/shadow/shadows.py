@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from proxy.core.router import CompiledRoute
     from proxy.core.snapshot import Snapshot
     from proxy.dataplane.servers import ServerPool
+    from proxy.dataplane.shadow.copy import Copy
     from proxy.dataplane.site import Site
     from proxy.dataplane.worker import Worker
     from proxy.http1.request import Request
 
     Balancer = LeastInFlight[ServerPool]
+
+_LATE_AT_ONCE = 10
 
 
 class RouteShadow:
@@ -83,8 +86,7 @@ class Shadows:
             budget = self._budgets.get(route.name)
             if budget is None:
                 budget = self._budgets[route.name] = Budget(self._worker.counters.shadow(route.name), self._worker.now)
-            budget.memory = max(1, route.copying.memory // workers)
-            budget.most = max(1, route.copying.in_flight // workers)
+            budget.allow(max(1, route.copying.memory // workers), max(1, route.copying.in_flight // workers))
         for name in self._budgets.keys() - {route.name for route in snapshot.routes if route.shadow is not None}:
             if self._budgets[name].idle:
                 del self._budgets[name]
@@ -123,12 +125,18 @@ class Shadows:
     def sweep(self, now: float, lag_s: float) -> None:
         """End what is late, shed where it must be, connect what is not connected."""
         for budget in self._budgets.values():
-            for copy in [copy for copy in budget.copies if copy.deadline <= now]:
-                copy.end("timeout")
+            self._end_late([copy for copy in budget.copies if copy.deadline <= now])
             budget.look(now, lag_s)
         for pool in self._pools.values():
             pool.sweep(now)
         self.line.sweep()
+
+    def _end_late(self, late: list[Copy]) -> None:
+        """End them a few at a time: hundreds that began together would keep every client waiting."""
+        for copy in late[:_LATE_AT_ONCE]:
+            copy.end("timeout")
+        if len(late) > _LATE_AT_ONCE:
+            self._worker.loop.call_soon(self._end_late, late[_LATE_AT_ONCE:])
 
     def cut(self) -> None:
         """End every copy: the worker is leaving."""

@@ -1,8 +1,8 @@
-"""A shadow that keeps failing gets copies now and then, not thousands of connections a second that nobody takes."""
+"""A shadow that keeps failing gets a few copies now and then, not thousands of connections a second in vain."""
 
 from __future__ import annotations
 
-from proxy.dataplane.shadow.budget import PATIENCE, REST_S
+from proxy.dataplane.shadow.budget import PATIENCE, REST_S, TRIAL
 from tests.support.origins import Peer, StrictOrigin, ok
 from tests.support.shadowing import shadowed
 from tests.support.story import Story, WatchedWorker, dead_address, get
@@ -78,3 +78,25 @@ def test_an_answer_now_and_then_is_no_row_of_failures(story: Story) -> None:
         worker.wait_until(lambda worker: worker.shadows.is_quiet)
     assert worker.count("shadow_requests_total", "all", "closed") + worker.count(
         "shadow_requests_total", "all", "answered") == 2 * PATIENCE
+
+
+def test_after_a_rest_a_few_copies_try_it(story: Story) -> None:
+    silent = story.origin(lambda peer: None if peer.number < PATIENCE else (peer.read_to_end(), None)[1])
+    worker = failing(story, silent.address)
+    rest(worker)
+    for _ in range(20 * TRIAL):
+        worker.ask(get())
+    silent.wait_until(lambda: silent.connections >= PATIENCE + TRIAL)
+    worker.ask(get())
+    assert silent.connections == PATIENCE + TRIAL
+    assert worker.count("shadow_skipped_total", "all", "in_flight") == 0
+
+
+def test_many_copies_that_are_late_at_once_are_all_ended(story: Story) -> None:
+    silent = story.origin(lambda peer: (peer.read_to_end(), None)[1])
+    worker = shadowed(story, story.strict(), silent, timeout_s=5.0)
+    for _ in range(45):
+        worker.ask(get())
+    worker.expire(5.0)
+    worker.wait_until(lambda worker: worker.shadows.is_quiet)
+    assert worker.count("shadow_requests_total", "all", "timeout") == 45
