@@ -36,7 +36,7 @@ CASES = (
 )
 BAD = tuple(case.name for case in CASES[2:])
 PARTS = ("full", "deaf", "slow", "dripping", "garbage")
-ROUNDS = 6
+ROUNDS = 5
 SPAN_S = 2.0
 SETTLE_S = 0.5                                  # at the begin of a span, not counted
 

@@ -90,6 +90,7 @@ def test_after_a_rest_a_few_copies_try_it(story: Story) -> None:
     worker.ask(get())
     assert silent.connections == PATIENCE + TRIAL
     assert worker.count("shadow_skipped_total", "all", "in_flight") == 0
+    worker.expire(10.0)
 
 
 def test_many_copies_that_are_late_at_once_are_all_ended(story: Story) -> None:
