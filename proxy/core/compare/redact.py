@@ -40,13 +40,15 @@ _CLEAR_NAME = re.compile(rb"[^\\,:{}\[\]]{0,64}")
 _LONGEST_NAME = 128
 _MOST_NAMES = 4_096
 _known_harmless: set[bytes] = set()
-_PARAMETER = re.compile(rf"((?:^|[?&;#])[^?&;#=]*?{_NAME}(?:%5D|\]|%5B|\[)*=)([^&;#]*)".encode(), re.IGNORECASE)
+_PARAMETER = re.compile(rb"(?:^|[?&;#])([^?&;#=]*+)=")      # possessive: each byte is looked at once
+_PARAMETER_VALUE = re.compile(rb"[^&;#]*+")
+_LONGEST_PARAMETER = 3 * _LONGEST_NAME      # percent-encoded
 _SENSITIVE = re.compile(rf"{_NAME}\Z".encode(), re.IGNORECASE)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _REST_OF_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _BARE = re.compile(rb"[^,}\]\s\"]*")
 _BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|"', re.DOTALL)
-_BLANKS = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\r\n]+', re.DOTALL)
+_NO_BLANKS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[^" \t\r\n]+|"', re.DOTALL)
 _ESCAPED_ASCII = re.compile(rb"(?<!\\)((?:\\\\)*)\\u00([2-7][0-9A-Fa-f])")
 _HARMLESS = frozenset({b"null", b"true", b"false", b'""'})
 
@@ -80,6 +82,24 @@ def redacted_body(body: bytes, salt: bytes, content_type: bytes = b"") -> bytes:
     return _without_members(_plain_escapes(body), salt)
 
 
+def redacted_within(body: bytes, salt: bytes, content_type: bytes, most: int) -> bytes | None:
+    """As `redacted_body`; None where that would take more than `most` steps, of up to a microsecond each.
+
+    A body whose names are all known to be harmless takes none. Counting is a hundred times as fast as cleaning.
+    """
+    if sum(map(body.count, _STEPS)) <= most:
+        return redacted_body(body, salt, content_type)
+    if content_type[:33].lower() == _FORM or body.count(b'"') > _MOST_QUOTES:
+        return None
+    names = set(_NAMES.findall(body)) - _known_harmless
+    return None if len(names) > _MOST_NEW_NAMES or any(map(_is_suspect, names)) else body
+
+
+_STEPS = (b'"', b":", b"[", b"{", b"\\u00", b"=", b"&", b";", b"?", b"#")
+_MOST_QUOTES = 65_536
+_MOST_NEW_NAMES = 256
+
+
 def redacted_target(target: bytes, salt: bytes) -> bytes:
     """A request target or a URL without the values of sensitive parameters."""
     return redacted_parameters(target, salt) if b"=" in target else target
@@ -101,25 +121,37 @@ def redacted_parameters(text: bytes, salt: bytes) -> bytes:
 
     Names may be percent-encoded.
     """
-    def replace(found: re.Match[bytes]) -> bytes:
-        return found[1] + (mark(found[2], salt)[1:-1].replace(b" ", b"-") if found[2] else b"")
+    parts: list[bytes] = []
+    at = 0
+    for found in _PARAMETER.finditer(text):
+        name = found[1]
+        if found.start() < at or not _is_sensitive_parameter(name[-_LONGEST_PARAMETER:]):
+            continue
+        value = _PARAMETER_VALUE.match(text, found.end())
+        if value is None or not value[0]:
+            continue
+        shown = name if len(name) > _LONGEST_PARAMETER else _PERCENT.sub(_plain, name)
+        parts += (text[at:found.start(1)], shown, b"=", mark(value[0], salt)[1:-1].replace(b" ", b"-"))
+        at = value.end()
+    return b"".join(parts) + text[at:] if parts else text
 
-    if b"%" in text:
-        text = _PERCENT_NAME.sub(_plain_name, text)
-    return _PARAMETER.sub(replace, text)
 
-
-_PERCENT_NAME = re.compile(rb"(?:^|[?&;#])[^?&;#=]*%[^?&;#=]*=")
 _PERCENT = re.compile(rb"%([2-7][0-9A-Fa-f])")
 _UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")      # RFC 3986 §2.3: means the same with and without encoding
+_BRACKETS = b"[]"
 
 
-def _plain_name(found: re.Match[bytes]) -> bytes:
-    def plain(one: re.Match[bytes]) -> bytes:
-        char = bytes([int(one[1], 16)])
-        return char if _UNRESERVED.fullmatch(char) else one[0]
+def _plain(found: re.Match[bytes]) -> bytes:
+    char = bytes([int(found[1], 16)])
+    return char if _UNRESERVED.fullmatch(char) else found[0]
 
-    return _PERCENT.sub(plain, found[0])
+
+@lru_cache(maxsize=_MOST_NAMES)
+def _is_sensitive_parameter(name: bytes) -> bool:
+    """`user%5Bpass%77ord%5D` is `user[password]`, and means `password`."""
+    if b"%" in name:
+        name = _PERCENT.sub(lambda found: bytes([int(found[1], 16)]), name)
+    return _SENSITIVE.search(name.rstrip(_BRACKETS)[-_LONGEST_NAME:]) is not None
 
 
 def _is_suspect(name: bytes) -> bool:
@@ -207,7 +239,7 @@ def _inside_string(body: bytes, start: int, salt: bytes) -> tuple[int, bytes]:
 def _canonical(value: bytes) -> bytes:
     """The value as it is digested: the same for different escapes of a text and for different blanks in a container."""
     if value[:1] in b"{[":
-        return _BLANKS.sub(lambda found: found[1] or b"", value)
+        return b"".join(_NO_BLANKS.findall(value))
     if b"\\" in value:
         try:
             text: str = json.loads(value)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.core.compare.redact import mark, redacted_body, redacted_headers, redacted_target
+from proxy.core.compare.redact import mark, redacted_body, redacted_headers, redacted_target, redacted_within
 
 SALT = b"0123456789abcdef"
 NAMES = ["password", "Password", "old_password", "passwd", "passWord2", "user-password-hash", "secret", "clientSecret",
@@ -130,6 +130,9 @@ def test_wide_encodings_are_taken_away_as_a_whole() -> None:
     (b"/a?user%5Bpassword%5D=HIDDEN", rb"/a\?user%5Bpassword%5D=redacted-\w{8}"),
     (b"/a?token_count=3&token=", rb"/a\?token_count=3&token="),
     (b"/password/x", rb"/password/x"),
+    (b"/a?back=/b?token=HIDDEN&y=2", rb"/a\?back=/b\?token=redacted-\w{8}&y=2"),
+    (b"/a?token=HIDDEN?secret=HIDDEN&y=2", rb"/a\?token=redacted-\w{8}&y=2"),
+    (b"/a?" + b"x" * 9_000 + b"p%61ssword%5B%5D=HIDDEN", rb"/a\?x{9000}p%61ssword%5B%5D=redacted-\w{8}"),
 ])
 def test_parameters_of_targets_are_redacted(target: bytes, left: bytes) -> None:
     assert re.fullmatch(left, redacted_target(target, SALT))
@@ -160,3 +163,32 @@ def test_headers_are_redacted_by_name() -> None:
 def test_hostile_bodies_are_taken_in_linear_time(body: bytes) -> None:
     redacted_body(body, SALT)
     redacted_target(b"/?" + body, SALT)
+
+
+@pytest.mark.parametrize("text", [b"a=1&" + b"%" * 200_000, b"a=1&" + b"%41" * 60_000,
+                                  b"secret" * 30_000 + b"%5D" * 30_000,
+                                  b"=" + b"token]" * 30_000, b"a=&" * 60_000, b"secret" * 40_000])
+def test_hostile_parameters_are_taken_in_linear_time(text: bytes) -> None:
+    redacted_target(text, SALT)
+    redacted_body(text, SALT, b"application/x-www-form-urlencoded")
+
+
+MEMBERS = b"[" + b",".join([b'{"id": 1, "name": "x"}'] * 3_000) + b"]"
+
+
+def test_a_large_body_of_harmless_names_costs_no_steps() -> None:
+    assert redacted_within(MEMBERS, SALT, b"", 100) == MEMBERS
+
+
+@pytest.mark.parametrize(("body", "media"), [
+    (MEMBERS[:-1] + b',{"token": 1}]', b""),
+    (b"{" + b",".join(b'"new-%d": 1' % number for number in range(3_000)) + b"}", b""),
+    (b'"":' * 60_000, b""),
+    (b"a=1&" * 3_000, b"application/x-www-form-urlencoded"),
+])
+def test_a_body_that_would_take_too_long_is_not_cleaned(body: bytes, media: bytes) -> None:
+    assert redacted_within(body, SALT, media, 1_000) is None
+
+
+def test_a_body_within_the_bound_is_cleaned() -> None:
+    assert redacted_within(b'{"pin":1}', SALT, b"", 10) == redacted_body(b'{"pin":1}', SALT)
