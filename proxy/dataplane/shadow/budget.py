@@ -54,6 +54,12 @@ class Budget:
             self.most_now = most
         self.most = most
 
+    def why_full(self, copies: int) -> str:
+        """Why there is no room for so many more copies; empty where there is."""
+        if len(self.copies) + copies <= self.most_now:
+            return ""
+        return "in_flight" if self.most_now == self.most else "failing"
+
     @property
     def idle(self) -> bool:
         """Whether nothing is under way."""

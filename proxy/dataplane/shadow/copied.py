@@ -3,8 +3,8 @@
 The client's exchange tells it what passes, and never waits for it. Small bodies are collected and sent when they are
 whole, larger ones of a known length are passed on as they come; those of unknown length are collected up to `max_body`.
 So a shadow server never sees a part of a request that turns out to be too large. Invariants: what is held is reserved
-in the route's budget first, and given back when the last copy and the client's answer have ended; nothing of the
-client's connection is held.
+in the route's budget first, and given back when nobody needs it any more: no copy runs, and there is nothing to tell or
+it has been told; nothing of the client's connection is held.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy.dataplane.shadow.copy import Copy
 from proxy.dataplane.shadow.evidence import Captured, pair_of
+from proxy.http1.request import CHUNKED
 
 if TYPE_CHECKING:
     from proxy.core.balance import LeastInFlight
@@ -25,32 +26,32 @@ if TYPE_CHECKING:
 COLLECTED = 64 * 1024
 """Bodies of a known length up to this are sent when they are whole: a client that leaves in the middle of one leaves no
 half request at the shadow."""
+PIECE = 64
+"""What a piece of a body takes beside its bytes: what comes in thousands of tiny ones is mostly that."""
 
 
 class Copied:
     """See the module. `is_sent`: whether the copies have been given all of the request."""
 
-    __slots__ = ("_chunked", "_control", "_copies", "_copy", "_primary", "_reserved", "_streams", "_taken",
-                 "_waits_for", "body", "bounds", "connect_s", "deadline", "head", "id", "is_sent", "keepalive_s",
-                 "method", "responses", "shadow", "target", "worker")
+    __slots__ = ("_control", "_copies", "_copy", "_is_answered", "_primary", "_reserved", "_streams", "_taken", "body",
+                 "bounds", "connect_s", "head", "id", "is_chunked", "is_sent", "keepalive_s", "method", "shadow",
+                 "target", "worker")
 
     def __init__(self, shadow: RouteShadow, worker: Worker, site: Site, request: Request, name: bytes,
                  head: bytes) -> None:
         """`head`: the copy's, reserved together with a body of known length."""
         self.shadow = shadow
         self.worker = worker
-        self.responses = site.responses
         self.bounds = site.chunk_bounds
         self.connect_s = site.timeouts.connect
         self.keepalive_s = site.timeouts.upstream_keepalive
-        self.deadline = worker.now + shadow.plan.timeout_s
         self.method = request.method
         self.target = request.target
         self.id = name
         self.head = head
         length = request.length
         self.is_sent = length == 0
-        self._chunked = length < 0
+        self.is_chunked = length == CHUNKED
         self._streams = length > COLLECTED
         self._reserved = len(head) + max(0, length)
         self._taken = 0
@@ -58,8 +59,8 @@ class Copied:
         self._primary: Captured | None = Captured() if shadow.plan.capture else None
         self._copy: Copy | None = None
         self._control: Copy | None = None
-        self._copies = 1 if shadow.control is None else 2
-        self._waits_for = 1 + self._copies  # the client's answer, and the copies
+        self._copies = 1 if shadow.control is None else 2       # that have not ended
+        self._is_answered = False
 
     def begin(self) -> None:
         """Send what can be sent at once."""
@@ -67,6 +68,9 @@ class Copied:
             self._start()
 
     def _start(self) -> None:
+        if full := self.shadow.budget.why_full(self._copies):       # others have begun since this one was wanted
+            self._give_up(full)
+            return
         if not self._streams:
             self.is_sent = True
         pieces = [self.head, *self.body]
@@ -85,52 +89,47 @@ class Copied:
 
     def request_piece(self, data: bytes) -> None:
         """A piece of the request's body, framing included."""
-        if self._streams:
+        if not self._copies:
+            return
+        self._taken += len(data)
+        if self.is_chunked and self._taken > self.shadow.plan.max_body:
+            self._give_up("too_large")
+        elif not self.reserve(PIECE + (len(data) if self.is_chunked else 0)):
+            self._break("memory")
+        elif self._streams:
             for copy in (self._control, self._copy):
                 if copy is not None and not copy.ended:
                     copy.send(data)
-            return
-        if self._chunked:
-            self._taken += len(data)
-            if self._taken > self.shadow.plan.max_body:
-                self._give_up("too_large")
-                return
-            if not self._reserve(len(data)):
-                self._give_up("memory")
-                return
-        self.body.append(data)
+        else:
+            self.body.append(data)
 
     def request_done(self) -> None:
         """The request's body is whole."""
         if self._streams:
             self.is_sent = True
-        elif self._copy is None and self._waits_for:
+        elif self._copy is None and self._copies:
             self._start()
 
     def request_gone(self) -> None:
         """The rest of the request's body will never come: what has begun is broken off, so that nobody takes it for
         whole."""
-        if not self.is_sent and self._waits_for:
-            if self._copy is None:
-                self._give_up("cut")
-            else:
-                self.break_off("cut")
+        if not self.is_sent and self._copies:
+            self._break("cut")
+
+    def _break(self, reason: str) -> None:
+        if self._copy is None:
+            self._give_up(reason)
+            return
+        for copy in (self._copy, self._control):
+            if copy is not None:
+                copy.end(reason)
 
     def _give_up(self, reason: str) -> None:
         """Nothing has been sent, and nothing will be."""
-        self.body.clear()
-        self._chunked = False
-        self._streams = True                # what still comes goes nowhere
+        self._copies = 0
         self._primary = None
         self.shadow.budget.skip(reason)
-        for _ in range(self._copies):
-            self._end_one()
-
-    def break_off(self, outcome: str) -> None:
-        """End the copies where they are."""
-        for copy in (self._copy, self._control):
-            if copy is not None:
-                copy.end(outcome)
+        self._settle()
 
     # ---- what the client is answered
 
@@ -138,7 +137,7 @@ class Copied:
         """The head of the answer as the server sent it."""
         primary = self._primary
         if primary is not None:
-            if not self._reserve(len(head)):
+            if not self.reserve(len(head)):
                 self._incomparable("memory")
                 return
             primary.status = status
@@ -146,12 +145,12 @@ class Copied:
 
     def answer_piece(self, data: bytes) -> None:
         """A piece of the answer's body, without transfer coding."""
-        primary = self._primary
-        if primary is not None and not self.keep(primary, data):
-            primary.cut()
+        if self._primary is not None:
+            self.keep(self._primary, data)
 
     def answer_done(self, version: str, took_s: float) -> None:
         """The answer is whole. `version` gave it: another than was chosen first, where it was tried again."""
+        self.request_gone()     # an early answer: nobody sends the rest
         budget = self.shadow.budget
         budget.answered += 1
         budget.answered_s += took_s
@@ -160,24 +159,30 @@ class Copied:
             primary.took_s = took_s
             if version != self.shadow.version:
                 self._incomparable("moved")
-        self._end_one()
+        self._is_answered = True
+        self._settle()
 
     def answer_gone(self) -> None:
         """No server's answer reached the client whole: there is nothing to compare with."""
         self.request_gone()
         if self._primary is not None:
             self._incomparable("no_answer")
-        self._end_one()
+        self._is_answered = True
+        self._settle()
 
     # ---- what the copies are answered
 
-    def keep(self, captured: Captured | Copy, payload: bytes) -> bool:
-        """Add a piece to what is kept of an answer; False where it would be too much."""
-        if captured.kept + len(payload) > self.shadow.plan.capture or not self._reserve(len(payload)):
-            return False
-        captured.kept += len(payload)
-        captured.pieces.append(payload)
-        return True
+    def keep(self, captured: Captured | Copy, payload: bytes) -> None:
+        """Add a piece to what is kept of an answer. Where it would be too much, nothing of it is worth keeping."""
+        if not captured.whole or not payload:
+            return
+        if captured.kept + len(payload) <= self.shadow.plan.capture and self.reserve(PIECE + len(payload)):
+            captured.kept += len(payload)
+            captured.pieces.append(payload)
+            return
+        captured.whole = False
+        self.give_back(captured.kept + PIECE * len(captured.pieces))
+        captured.pieces.clear()
 
     def ended(self, copy: Copy, outcome: str) -> None:
         """A copy has ended."""
@@ -187,28 +192,52 @@ class Copied:
             budget.count(outcome)
             if not copy.status:
                 self._primary = None        # it is counted by its outcome
-        self._end_one()
+        self._copies -= 1
+        self._settle()
 
     # ---- the end
 
-    def _reserve(self, size: int) -> bool:
+    def reserve(self, size: int) -> bool:
+        """Take so many bytes more; False where they are not there."""
         if self.shadow.budget.reserve(size):
             self._reserved += size
             return True
         return False
 
+    def give_back(self, size: int) -> None:
+        """So many of them are not needed any more."""
+        self.shadow.budget.held -= size
+        self._reserved -= size
+
     def _incomparable(self, reason: str) -> None:
         self._primary = None
         self.shadow.budget.skip(reason)
+        self._settle()
 
-    def _end_one(self) -> None:
-        self._waits_for -= 1
-        if self._waits_for:
+    def _settle(self) -> None:
+        """Let go of everything when the copies have ended, and tell what came of them when the client's answer has."""
+        if self._copies:
             return
-        self.shadow.budget.held -= self._reserved
-        if self._primary is not None and self._copy is not None:
-            control = self._control if self._control is not None and self._control.status else None
-            if not self.shadow.line.send(pair_of(self, self._primary, self._copy, control)):
+        if self._primary is None:
+            self._let_go()
+        elif self._is_answered:
+            if self.worker.shadows.chores.is_full:
                 self.shadow.budget.skip("comparer_busy")
-        self.body.clear()
+                self._let_go()
+            else:
+                self.worker.shadows.chores.add(self._tell)
+
+    def _tell(self) -> None:
+        primary, copy, control = self._primary, self._copy, self._control
+        try:
+            if primary is not None and copy is not None:
+                pair = pair_of(self, primary, copy, control if control is not None and control.status else None)
+                if not self.shadow.line.send(pair):
+                    self.shadow.budget.skip("comparer_busy")
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self.give_back(self._reserved)
+        self.body = []
         self._copy = self._control = self._primary = None

@@ -6,6 +6,7 @@ ends exactly once, by its answer, by a fault, or by its deadline.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.core.retry import IDEMPOTENT
@@ -13,7 +14,7 @@ from proxy.dataplane.outbox import SMALL
 from proxy.errors import RefusedError
 from proxy.http1.body import Body, body_of
 from proxy.http1.chunked import ChunkedError
-from proxy.http1.request import END_OF_HEAD
+from proxy.http1.request import CHUNKED, END_OF_HEAD
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from proxy.dataplane.shadow.copied import Copied
     from proxy.http1.response import Response
 
+MANY_LINES = 256
+"""A piece of a chunked answer with more of them may take milliseconds to read: that is done when there is time."""
 READ_ON = 1024 * 1024
 """Bytes of an answer that are read beyond what is kept, so that the connection can be used again."""
 _INTERIM = 32
@@ -31,9 +34,9 @@ _INTERIM = 32
 class Copy:
     """See the module. `head`, `body`, `whole`, `took_s`: of its answer, once `status` is not 0 and it has ended."""
 
-    __slots__ = ("_body", "_connecting", "_copied", "_interims", "_keeps", "_part", "_pool", "_rest_of_answer",
-                 "_reused", "_sent", "_sent_at", "_server", "_servers", "_waiting", "deadline", "ended", "head", "kept",
-                 "pieces", "status", "took_s", "whole")
+    __slots__ = ("_asked_in", "_behind", "_body", "_connecting", "_copied", "_interims", "_is_chunked", "_keeps",
+                 "_part", "_pool", "_rest_of_answer", "_reused", "_sent", "_sent_at", "_server", "_servers", "_waiting",
+                 "deadline", "ended", "head", "kept", "pieces", "status", "took_s", "whole")
 
     def __init__(self, copied: Copied, servers: LeastInFlight[ServerPool]) -> None:
         self._copied = copied
@@ -44,13 +47,16 @@ class Copy:
         self._waiting: list[bytes] = []
         self._sent: list[bytes] | None = []
         self._reused = False                # the connection had been used before
+        self._is_chunked = False
         self._keeps = False                 # the server will take another request on it
         self._part = b""
         self._interims = 0
         self._body: Body | None = None
         self._rest_of_answer = READ_ON
+        self._asked_in = -1                 # the turn at whose end the head is written
+        self._behind = 0                    # pieces of the answer that wait to be read
         self._sent_at = 0.0
-        self.deadline = copied.deadline
+        self.deadline = copied.worker.now + copied.shadow.plan.timeout_s
         self.ended = False
         self.status = 0
         self.head = b""
@@ -69,15 +75,21 @@ class Copy:
         if not pool.idle:
             self._connect(pool, pieces)
             return
+        copied = self._copied
+        worker = copied.worker
         server = pool.idle.popitem()[0]
+        if not (copied.is_sent and copied.method in IDEMPOTENT) and server.seems_stale():
+            server.transport.abort()        # it could not be sent again
+            self._connect(pool, pieces)
+            return
         server.exchange = self
         self._server = server
         self._reused = True
         self._sent = pieces
-        worker = self._copied.worker
         self._sent_at = worker.clock()
         if len(pieces) == 1 and len(pieces[0]) <= SMALL:
             worker.outbox.add(server.transport, pieces[0])
+            self._asked_in = worker.outbox.turn
         else:
             server.transport.writelines(pieces)
 
@@ -119,20 +131,28 @@ class Copy:
         if self._body is not None:
             self._take(self._body, data)
             return
-        if self._part:
+        copied = self._copied
+        if self._asked_in == copied.worker.outbox.turn:
+            self._start_over()
+            return
+        before = len(self._part)
+        if before:
             data = self._part + data
         end = data.find(END_OF_HEAD) + 4
-        responses = self._copied.responses
+        responses = copied.worker.shadows.responses
         try:
             if end < 4:
                 responses.check_begun(data)
-                self._part = data
-                return
-            response = responses.parse(data, end, self._copied.method)
+            else:
+                response = responses.parse(data, end, copied.method)
         except RefusedError:
             self.end("broken")
             return
-        if response.status >= 200:
+        if not copied.reserve((end if end >= 4 else len(data)) - before):
+            self.end("memory")
+        elif end < 4:
+            self._part = data
+        elif response.status >= 200:
             self._begin_answer(response, data, end)
         elif response.status == 101 or self._interims >= _INTERIM:
             self.end("broken")
@@ -144,7 +164,7 @@ class Copy:
 
     def _begin_answer(self, response: Response, data: bytes, end: int) -> None:
         self.status = response.status
-        self.head = data[:end]
+        self.head = data[:end] if self._copied.shadow.plan.capture else b""
         length = response.length
         if len(data) - end == length:
             if length:
@@ -153,9 +173,44 @@ class Copy:
             return
         self._body = body_of(length, self._copied.bounds, reframed=False)
         self._keeps = response.keep_alive
+        self._is_chunked = length == CHUNKED
         self._take(self._body, data[end:])
 
+    def _start_over(self) -> None:
+        """The head has not even been written: this answers nobody, and an idle connection is about to end so."""
+        server, pool = self._server, self._pool
+        if server is None or pool is None or self._sent is None:
+            self.end("broken")
+            return
+        server.exchange = self._server = None
+        server.transport.abort()
+        self._asked_in = -1
+        self._connect(pool, self._sent)
+
     def _take(self, body: Body, data: bytes) -> None:
+        if self._behind or (self._is_chunked and data.count(b"\n") > MANY_LINES):
+            self._take_later(body, data)
+        else:
+            self._read(body, data)
+
+    def _take_later(self, body: Body, data: bytes) -> None:
+        """Read this when there is time."""
+        server, copied = self._server, self._copied
+        if server is None or not copied.reserve(len(data)):
+            self.end("memory")
+            return
+        self._behind += 1
+        server.transport.pause_reading()
+        copied.worker.shadows.chores.add(partial(self._go_on, server, body, data))
+
+    def _go_on(self, server: ServerConnection, body: Body, data: bytes) -> None:
+        if self._server is server:
+            self._behind -= 1
+            self._copied.give_back(len(data))
+            server.transport.resume_reading()
+            self._read(body, data)
+
+    def _read(self, body: Body, data: bytes) -> None:
         try:
             payload = body.feed(data)
         except ChunkedError:
@@ -167,21 +222,13 @@ class Copy:
             self._finish(keep_alive=self._keeps and not body.rest)
         elif self._rest_of_answer < 0:
             self.end("endless")
-        elif body.more and self._server is not None:
-            self._server.transport.pause_reading()
-            self._copied.worker.loop.call_soon(self._go_on, self._server, body)
-
-    def _go_on(self, server: ServerConnection, body: Body) -> None:
-        if self._server is server:
-            server.transport.resume_reading()
-            self._take(body, b"")
+        elif body.more:
+            self._take_later(body, b"")
 
     def _keep(self, payload: bytes) -> None:
-        if self.whole and self._copied.keep(self, payload):
-            return
-        self._rest_of_answer -= len(payload)
-        self.whole = False
-        self.pieces.clear()
+        self._copied.keep(self, payload)
+        if not self.whole:
+            self._rest_of_answer -= len(payload)
 
     def _finish(self, *, keep_alive: bool) -> None:
         worker, server, pool = self._copied.worker, self._server, self._pool
@@ -205,7 +252,8 @@ class Copy:
                 self._finish(keep_alive=False)
             else:
                 self.end("closed")
-        elif self._reused and self._sent and not self._part and pool is not None and self._copied.method in IDEMPOTENT:
+        elif (self._reused and self._sent and not (self._part or self._interims) and pool is not None
+              and self._copied.method in IDEMPOTENT):
             self._reused = False
             self._connect(pool, self._sent)         # it had been closed while it was idle: that says nothing
         else:

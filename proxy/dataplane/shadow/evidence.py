@@ -11,8 +11,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from proxy.core.compare.content import Skipped, decoded
-from proxy.core.compare.redact import is_kept, redacted_body, redacted_headers, redacted_target
+from proxy.core.compare.redact import is_kept, mark, redacted_headers, redacted_target, redacted_within
 from proxy.core.compare.values import Answer
+from proxy.http1.body import body_of
+from proxy.http1.chunked import ChunkedError
+from proxy.http1.request import CHUNKED
 from proxy.ipc.pairs import Answered, Pair
 
 if TYPE_CHECKING:
@@ -25,7 +28,12 @@ _MOST_NAMES = 4_096
 _kept: set[bytes] = set()
 """Names of fields that are known to be left as they are: a head that has no others needs no second look."""
 _CODED = re.compile(rb"\r\ncontent-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_UNPACKED = 64 * 1024
+"""What a request's body may grow by when it is decoded."""
 _TYPE = re.compile(rb"\r\ncontent-type:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+STEPS = 5_000
+"""What cleaning one body may cost, in steps of up to a microsecond; what would cost more is told as not whole."""
 
 
 class Captured:
@@ -40,11 +48,6 @@ class Captured:
         self.kept = 0
         self.whole = True
         self.took_s = 0.0
-
-    def cut(self) -> None:
-        """More came than is kept: then nothing of it is worth keeping."""
-        self.whole = False
-        self.pieces.clear()
 
 
 def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None) -> Pair:
@@ -63,8 +66,8 @@ def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None)
     return Pair(
         shadow.route, shadow.version, shadow.plan.to, copied.method, redacted_target(copied.target, salt), copied.id,
         time.time(), told[0], told[1], told[2] if control is not None else None,
-        _clean_request(copied.head, salt) if wanted else b"",
-        _clean_body(copied.head, _joined(copied.body), salt) if wanted else b"")
+        _clean_request(copied.head, salt, shadow.plan.given) if wanted else b"",
+        _request_body(copied, salt) if wanted else b"")
 
 
 def _joined(pieces: list[bytes]) -> bytes:
@@ -72,8 +75,8 @@ def _joined(pieces: list[bytes]) -> bytes:
 
 
 def _coding(head: bytes) -> bytes:
-    found = _CODED.search(head)
-    return b"" if found is None else found[1]
+    """The content codings of all its fields (RFC 9110 §5.3)."""
+    return b", ".join(_CODED.findall(head))
 
 
 def _answered(answer: Captured | Copy, body: bytes, salt: bytes, most: int) -> Answered:
@@ -85,7 +88,8 @@ def _answered(answer: Captured | Copy, body: bytes, salt: bytes, most: int) -> A
             body, whole = _stand_in(plain.reason, body, salt)
         else:
             head = _CODED.sub(b"", head) if coding else head
-            body = _clean_body(head, plain, salt)
+            cleaned = _clean_body(head, plain, salt)
+            body, whole = (b"", False) if cleaned is None else (cleaned, whole)
     return Answered(answer.status, _clean_head(head, salt), body, whole, answer.took_s)
 
 
@@ -126,15 +130,36 @@ def _is_kept(name: bytes) -> bool:
     return True
 
 
-def _clean_request(head: bytes, salt: bytes) -> bytes:
-    """The same for a request, whose first line holds a target."""
+def _clean_request(head: bytes, salt: bytes, given: frozenset[bytes]) -> bytes:
+    """The same for a request, whose first line holds a target. `given`: fields whose values are nobody's business."""
+    def clean(found: re.Match[bytes]) -> bytes:
+        return b"%b: %b" % (found[1], mark(found[2], salt)) if found[1].lower() in given else found[0]
+
     line, rest = head.split(b"\r\n", 1)
     method, target, version = line.split(b" ", 2)
-    return b"%b %b %b%b" % (method, redacted_target(target, salt), version, _clean_head(b"\r\n" + rest, salt))
+    rest = _FIELD.sub(clean, b"\r\n" + rest) if given else b"\r\n" + rest
+    return b"%b %b %b%b" % (method, redacted_target(target, salt), version, _clean_head(rest, salt))
 
 
-def _clean_body(head: bytes, body: bytes, salt: bytes) -> bytes:
+def _request_body(copied: Copied, salt: bytes) -> bytes:
+    """The request's body without framing and content coding; empty where it cannot be had or cleaned."""
+    body = _joined(copied.body)
     if not body:
         return b""
+    if copied.is_chunked:
+        decoder = body_of(CHUNKED, copied.bounds, reframed=False)
+        try:
+            body = decoder.feed(body)
+        except ChunkedError:
+            return b""
+        if not decoder.done:        # chunks so small are not worth the time
+            return b""
+    coding = _coding(copied.head)
+    plain = decoded(Answer(0, ((b"content-encoding", coding),), body), len(body) + _UNPACKED) if coding else body
+    return b"" if isinstance(plain, Skipped) else _clean_body(copied.head, plain, salt) or b""
+
+
+def _clean_body(head: bytes, body: bytes, salt: bytes) -> bytes | None:
+    """None where that would take too long."""
     kind = _TYPE.search(head)
-    return redacted_body(body, salt, b"" if kind is None else kind[1])
+    return redacted_within(body, salt, b"" if kind is None else kind[1], STEPS)

@@ -136,7 +136,8 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The comparer is gone; a successor listens at the same address."""
-        self._forget()
+        if self._transport is None or self._transport.is_closing():     # else it is the one before that ended late
+            self._forget()
 
     def _hang_up(self) -> None:
         if self._transport is not None:

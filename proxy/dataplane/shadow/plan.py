@@ -33,8 +33,8 @@ class Plan:
     """See the module. `capture`: bytes of an answer's body that are kept to be compared; 0 where nothing is
     compared."""
 
-    __slots__ = ("_conditions", "_gone", "_key_salt", "_path", "_recognise", "_tail", "capture", "control", "max_body",
-                 "methods", "share", "timeout_s", "to")
+    __slots__ = ("_conditions", "_gone", "_key_salt", "_path", "_recognise", "_tail", "capture", "control", "given",
+                 "max_body", "methods", "share", "timeout_s", "to")
 
     def __init__(self, route: CompiledRoute, shadow: Shadow) -> None:
         copying = route.route.copying
@@ -52,6 +52,8 @@ class Plan:
             route.strategy.recognise if copying.by == "key" else None)
         self._key_salt = blake2b(to_bytes(route.route.salt or route.name), digest_size=32,
                                  person=b"turnout shadow").digest()
+        self.given = frozenset(to_bytes(name.lower()) for name, _ in copying.set_headers)
+        """Fields that copies get: their values may be credentials, whatever their names."""
         self._gone, self._tail = _edit(copying.host, copying.drop_headers, copying.set_headers)
 
     def wants(self, request: Request, budget: Budget) -> bool:
@@ -68,8 +70,8 @@ class Plan:
         if request.asks_upgrade is not None:
             budget.skip("upgrade")
             return False
-        if len(budget.copies) >= budget.most_now:
-            budget.skip("in_flight" if budget.most_now == budget.most else "failing")
+        if full := budget.why_full(2 if self.control else 1):
+            budget.skip(full)
             return False
         fraction = budget.shedder.fraction
         if fraction < 1.0 and at >= self.share * fraction:

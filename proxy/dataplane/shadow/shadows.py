@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from proxy.core.balance import LeastInFlight
 from proxy.dataplane.shadow.budget import Budget
+from proxy.dataplane.shadow.chores import Chores
 from proxy.dataplane.shadow.copied import Copied
 from proxy.dataplane.shadow.line import Line
 from proxy.dataplane.shadow.plan import Plan
+from proxy.http1.response import ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,12 +74,20 @@ class Shadows:
         self._budgets: dict[str, Budget] = {}
         self._salt = b""
         self._servers: dict[str, tuple[Server, ...]] = {}
+        self._bounds = (0, 0)
+        self.responses = ResponseParser(head=0, fields=0)
+        """Of its own: parsers learn from what they see, and nothing of a shadow gets into that of the clients."""
+        self.chores = Chores(worker)
         self.line = Line(worker)
 
     def follow(self, snapshot: Snapshot, workers: int) -> None:
         """Get ready to compile the routes of this snapshot."""
         self._salt = blake2b(snapshot.secret, digest_size=32, person=b"turnout redact").digest()
         self._servers = {version.name: version.servers for version in snapshot.versions}
+        limits = snapshot.policy.limits
+        if self._bounds != (limits.response_head, limits.response_headers):
+            self._bounds = (limits.response_head, limits.response_headers)
+            self.responses = ResponseParser(head=limits.response_head, fields=limits.response_headers)
         used = set()
         for route in snapshot.routes:
             if route.shadow is None or not route.shadow.percent:
@@ -86,7 +96,8 @@ class Shadows:
             budget = self._budgets.get(route.name)
             if budget is None:
                 budget = self._budgets[route.name] = Budget(self._worker.counters.shadow(route.name), self._worker.now)
-            budget.allow(max(1, route.copying.memory // workers), max(1, route.copying.in_flight // workers))
+            budget.allow(max(1, route.copying.memory // workers),
+                         max(2 if route.copying.control else 1, route.copying.in_flight // workers))
         for name in self._budgets.keys() - {route.name for route in snapshot.routes if route.shadow is not None}:
             if self._budgets[name].idle:
                 del self._budgets[name]
@@ -149,4 +160,5 @@ class Shadows:
         self.cut()
         for pool in self._pools.values():
             pool.retire()
+        self.chores.close()
         self.line.close()

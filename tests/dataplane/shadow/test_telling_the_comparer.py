@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import threading
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -177,6 +178,78 @@ def test_a_body_that_cannot_be_decoded_differs_from_one_that_is_another(
     assert [(each.path, each.kind) for each in found.differences] == [("body", kind)]
 
 
+def test_a_body_whose_coding_stands_in_a_second_field_is_decoded(story: Story, comparer: Listener) -> None:
+    zipped = gzip.compress(b'{"password": "hush", "n": 1}')
+    worker = told(story, comparer, story.strict(), story.strict(
+        lambda _: ok(zipped, b"Content-Encoding: identity", b"Content-Encoding: gzip", JSON)))
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert b'"n": 1' in pair.shadow.body
+    assert b"hush" not in pair.shadow.body
+
+
+def wanted(story: Story, comparer: Listener, **options: object) -> WatchedWorker:
+    """A worker whose comparer wants to see requests."""
+    worker = told(story, comparer, story.strict(), story.strict(), methods=("GET", "POST"), **options)
+    comparer.want("all")
+    worker.wait_until(lambda worker: bool(worker.shadows.line.requests_of))
+    return worker
+
+
+def test_a_requests_body_is_told_without_its_framing_which_could_cut_a_secret(
+        story: Story, comparer: Listener) -> None:
+    worker = wanted(story, comparer)
+    worker.ask(request("POST", "/x", "Transfer-Encoding: chunked", "Trailer: X-T")
+               + b'7\r\n{"passw\r\n11\r\nord": "hush", "a"\r\n4\r\n: 1}\r\n0\r\nX-T: hush\r\n\r\n', b"POST")
+    (pair,) = comparer.wait(1)
+    assert b"hush" not in repr(pair).encode()
+    assert pair.body.endswith(b', "a": 1}')
+
+
+def test_a_compressed_body_of_a_request_is_decoded_before_it_is_told(story: Story, comparer: Listener) -> None:
+    worker = wanted(story, comparer)
+    worker.ask(request("POST", "/x", "Content-Encoding: gzip", body=gzip.compress(b'{"password": "hush", "a": 1}')),
+               b"POST")
+    (pair,) = comparer.wait(1)
+    assert pair.body.endswith(b', "a": 1}')
+    assert b"hush" not in pair.body
+
+
+def test_what_is_set_on_copies_is_nobodys_business(story: Story, comparer: Listener) -> None:
+    worker = wanted(story, comparer, set_headers=(("X-Staging", "hush"),))
+    worker.ask(get("/", "X-Plain: shown"))
+    (pair,) = comparer.wait(1)
+    assert b"hush" not in pair.head
+    assert b"X-Plain: shown" in pair.head
+
+
+def test_of_an_answer_that_is_too_large_not_even_the_end_is_told(story: Story, comparer: Listener) -> None:
+    def in_two_pieces(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5004\r\n\r\n", bytes(5_000))
+        assert got.wait(DEADLINE_S)
+        peer.send(b"hush")
+        peer.read_to_end()
+
+    got = threading.Event()
+    worker = told(story, comparer, story.origin(in_two_pieces), story.strict(), compare='{"max_body": 4000}')
+    with worker.connect() as client:
+        client.send(get())
+        client.read_until(bytes(5_000))
+        got.set()
+        client.read_until(b"hush")
+        (pair,) = comparer.wait(1)
+    assert (pair.primary.body, pair.primary.whole) == (b"", False)
+
+
+def test_a_body_that_takes_too_long_to_clean_is_told_as_not_whole(story: Story, comparer: Listener) -> None:
+    costly = ok(b"[" + b",".join([b'{"token": "hush"}'] * 5_000) + b"]", JSON)
+    worker = told(story, comparer, story.strict(), story.strict(lambda _: costly))
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert (pair.shadow.status, pair.shadow.body, pair.shadow.whole) == (200, b"", False)
+
+
 def test_a_bomb_is_not_unpacked(story: Story, comparer: Listener) -> None:
     bomb = ok(gzip.compress(bytes(20_000_000)), b"Content-Encoding: gzip")
     worker = told(story, comparer, story.strict(), story.strict(lambda _: bomb))
@@ -255,6 +328,29 @@ def test_a_comparer_that_comes_back_is_found_again(story: Story) -> None:
         second.wait_for_worker()
         worker.ask(get("/second"))
         assert [pair.target for pair in second.wait(1)] == [b"/second"]
+
+
+def test_a_comparer_that_ends_late_takes_no_successor_with_it(story: Story, comparer: Listener) -> None:
+    old, new = story.strict(lambda _: ok(b"x" * 200_000)), story.strict(lambda _: ok(b"y" * 200_000))
+    with socket.socket(socket.AF_UNIX) as deaf:
+        address = f"turnout-test-{uuid.uuid4().hex}"
+        deaf.bind("\0" + address)
+        deaf.listen(1)
+        worker = shadowed(story, old, new, comparer=address)
+        worker.wait_until(lambda worker: worker.shadows.line._transport is not None)
+        for _ in range(4):
+            worker.ask(get())
+        worker.wait_until(lambda worker: worker.shadows.is_quiet)
+        before = worker.call(lambda worker: worker.shadows.line._transport)
+        assert before is not None
+        worker.apply(shadow_snapshot(old, new, comparer=comparer.address, revision=2))
+        comparer.wait_for_worker()
+        assert worker.call(lambda _: before.get_write_buffer_size()) > 0, "it has not ended yet"
+        worker.wait_until(lambda worker: worker.shadows.line._transport is not None)
+        after = worker.call(lambda worker: worker.shadows.line._transport)
+    worker.wait_until(lambda _: before.get_write_buffer_size() == 0)
+    worker.settle()
+    assert worker.call(lambda worker: worker.shadows.line._transport) is after
 
 
 @pytest.mark.parametrize("nonsense", [b"\xff\xff\xff\xff", b"\x00\x00\x00\x02xx"])
