@@ -378,6 +378,7 @@ def test_nobody_but_the_own_user_is_told_anything(story: Story) -> None:
         worker.ask(get())
         assert peer.recv(1) == b""
         peer.close()
+        worker.wait_until(lambda worker: worker.shadows.is_quiet)
         assert worker.count("shadow_skipped_total", "all", "comparer_busy") == 1
 
 
