@@ -48,6 +48,8 @@ class CompareSection(Section):
         _RULES.body, _RULES.body, "How bodies are compared; `auto`: by their media type.")
     max_body: Annotated[int, shadow_fields.compared("max_body", {"type": "string"}, format_size)] = size(
         _RULES.max_body, "Longer bodies are not compared, before and after decompression.")
+    per_second: Annotated[int, shadow_fields.compared("per_second", _WHOLE)] = entry(
+        _RULES.per_second, _RULES.per_second, "Pairs compared each second; of more, they are picked evenly.")
     samples: Annotated[int, shadow_fields.compared("samples", _WHOLE)] = entry(
         _RULES.samples, _RULES.samples, "Examples kept of each difference.")
     relative_margin: Annotated[float, shadow_fields.compared("relative_margin", _FRACTION)] = entry(

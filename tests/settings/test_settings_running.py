@@ -50,7 +50,8 @@ routes:
        drop_headers: [Cookie], set_headers: {Authorization: "$$x"}, max_body: 1000B, timeout: 1.5s, in_flight: 7,
        memory: 1GiB, control: true, alert_below: 99.9%,
        compare: {headers: ["*"], ignore: ["$$.a[*].b", "header:X"], unordered: ["$$..t"], tolerance: 0.0000001,
-                 body: json, max_body: 1MiB, samples: 0, relative_margin: 20%, absolute_margin: 0.03%, minimum: 7,
+                 body: json, max_body: 1MiB, per_second: 9, samples: 0,
+                 relative_margin: 20%, absolute_margin: 0.03%, minimum: 7,
                  endpoints: ["/items/{}"]}}
   - {name: wild, match: {host: "*.example.com"}, split: {no: 87.5%, "012": 12.5%}, sticky: {app_cookie: J$$},
      shadow: {to: no, percent: 0.01, compare: off, match: {header: {X-M: {present: true}}}}}

@@ -21,6 +21,7 @@ _WHY_SKIPPED = {
     "too_large": "requests longer than `max_body`", "cut": "requests that broke off",
     "upgrade": "requests for a tunnel", "comparer_busy": "the comparing process had no time",
     "moved": "answered by another version after a retry", "no_answer": "the client got no answer of a server",
+    "beyond_rate": "more than `compare.per_second`",
     "answer_too_large": "answers longer than `compare.max_body`", "answer_cut": "answers longer than is captured",
     "answer_coding": "in a content coding that is not read", "answer_corrupt": "broken compression on both sides",
     "answer_bomb": "compressed more than anything honest",

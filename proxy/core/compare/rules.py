@@ -185,5 +185,5 @@ _LISTS = frozenset({"headers", "ignore", "unordered", "endpoints"})
 _READERS: dict[str, _Reader] = {
     "headers": _header, "ignore": _ignore, "unordered": _json_path, "tolerance": _fraction, "body": _body,
     "max_body": _size, "samples": _count(0, 20), "relative_margin": _fraction, "absolute_margin": _fraction,
-    "minimum": _count(1, 10**9), "endpoints": _template, "control": _flag,
+    "minimum": _count(1, 10**9), "endpoints": _template, "control": _flag, "per_second": _count(1, 10**6),
 }

@@ -43,7 +43,8 @@ class Rules:
     kept per group. `relative_margin`, `absolute_margin`: a difference counts where the candidate shows it more often
     than control rate x (1 + relative) + absolute; fractions of the comparisons. `minimum`: comparisons of an endpoint
     with a control before anything is said about it. `endpoints`: templates such as `/items/{}`. `control`: whether a
-    second copy goes to the baseline.
+    second copy goes to the baseline. `per_second`: pairs that are compared each second; of more, they are picked
+    evenly.
     """
 
     headers: tuple[str, ...] = ("content-type", "location", "cache-control")
@@ -58,6 +59,7 @@ class Rules:
     minimum: int = 100
     endpoints: tuple[str, ...] = ()
     control: bool = False
+    per_second: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)

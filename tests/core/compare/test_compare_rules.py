@@ -13,7 +13,7 @@ FULL: dict[str, Any] = {
     "headers": ["Content-Type", "*"], "ignore": ["$.items[*].id", "header:X-Own", "status", "body"],
     "unordered": ["$..tags"], "tolerance": 0.001, "body": "json", "max_body": "1MiB", "samples": 3,
     "relative_margin": "20%", "absolute_margin": "0.5%", "minimum": 500,
-    "endpoints": ["/items/{}", "/"], "control": True,
+    "endpoints": ["/items/{}", "/"], "control": True, "per_second": 50,
 }
 
 
@@ -21,7 +21,7 @@ def test_settings_become_rules() -> None:
     assert problems_of(FULL) == []
     assert rules_of(FULL) == Rules(
         ("content-type", "*"), ("$.items[*].id", "header:x-own", "status", "body"), ("$..tags",), 0.001, "json",
-        1024**2, 3, 0.2, 0.005, 500, ("/items/{}", "/"), True)
+        1024**2, 3, 0.2, 0.005, 500, ("/items/{}", "/"), True, 50)
 
 
 def test_texts_of_a_file_are_read_as_the_numbers_of_the_api() -> None:
