@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.core.shedding import Shedder
+from proxy.core.split import advance
 
 if TYPE_CHECKING:
     from proxy.dataplane.shadow.copy import Copy
@@ -27,13 +28,18 @@ class Budget:
     """See the module. `memory`: bytes, `most`: copies; both are this worker's share. `most_now`: fewer copies while the
     shadow fails."""
 
-    __slots__ = ("_failures", "_rests_until", "_tally", "answered", "answered_s", "copies", "drawn", "held", "memory",
-                 "most", "most_now", "shedder")
+    __slots__ = ("_failures", "_looked_at", "_made", "_picking", "_rests_until", "_share", "_tally", "answered",
+                 "answered_s", "copies", "drawn", "held", "memory", "most", "most_now", "per_second", "shedder")
 
     def __init__(self, tally: ShadowTally, now: float) -> None:
         self._tally = tally
         self._failures = 0
         self._rests_until: float | None = None
+        self._looked_at = now
+        self._made = 0                      # copies whose answers could be compared, since the last sweep
+        self._share = 1.0                   # of them that are
+        self._picking = 0.0
+        self.per_second = 1.0
         self.memory = 0
         self.most = 0
         self.most_now = 0
@@ -47,9 +53,10 @@ class Budget:
         they waited together."""
         self.answered_s = 0.0
 
-    def allow(self, memory: int, most: int) -> None:
-        """What it may take from now on."""
+    def allow(self, memory: int, most: int, per_second: float) -> None:
+        """What it may take from now on. `per_second`: answers that are compared."""
         self.memory = memory
+        self.per_second = per_second
         if self.most_now == self.most:
             self.most_now = most
         self.most = most
@@ -59,6 +66,17 @@ class Budget:
         if len(self.copies) + copies <= self.most_now:
             return ""
         return "in_flight" if self.most_now == self.most else "failing"
+
+    def picks(self) -> bool:
+        """Whether the answers to the next copy are compared: of too many, some are picked, evenly over time."""
+        self._made += 1
+        if self._share >= 1.0:
+            return True
+        self._picking = picking = advance(self._picking)
+        if picking < self._share:
+            return True
+        self.skip("beyond_rate")
+        return False
 
     @property
     def idle(self) -> bool:
@@ -90,9 +108,13 @@ class Budget:
                 self.most_now = 0
 
     def look(self, now: float, lag_s: float) -> None:
-        """Shed copies where the worker or the route has trouble (see `core.shedding`); end a rest in its time."""
+        """Shed copies where the worker or the route has trouble (see `core.shedding`), compare as many as it may, end a
+        rest in its time."""
         self._tally.fraction = self.shedder.look(now, lag_s, self.answered, self.answered_s)
         self.answered, self.answered_s = 0, 0.0
+        allowed = self.per_second * (now - self._looked_at)
+        self._share = 1.0 if self._made <= allowed else allowed / self._made
+        self._looked_at, self._made = now, 0
         if self.most_now:
             self._rests_until = None
         elif self._rests_until is None:

@@ -33,9 +33,9 @@ PIECE = 64
 class Copied:
     """See the module. `is_sent`: whether the copies have been given all of the request."""
 
-    __slots__ = ("_control", "_copies", "_copy", "_is_answered", "_primary", "_reserved", "_streams", "_taken", "body",
-                 "bounds", "connect_s", "head", "id", "is_chunked", "is_sent", "keepalive_s", "method", "shadow",
-                 "target", "worker")
+    __slots__ = ("_control", "_control_servers", "_copies", "_copy", "_is_answered", "_primary", "_reserved",
+                 "_streams", "_taken", "body", "bounds", "connect_s", "head", "id", "is_chunked", "is_sent",
+                 "keepalive_s", "method", "shadow", "target", "worker")
 
     def __init__(self, shadow: RouteShadow, worker: Worker, site: Site, request: Request, name: bytes,
                  head: bytes) -> None:
@@ -56,10 +56,12 @@ class Copied:
         self._reserved = len(head) + max(0, length)
         self._taken = 0
         self.body: list[bytes] = []
-        self._primary: Captured | None = Captured() if shadow.plan.capture else None
+        self._primary: Captured | None = Captured() if shadow.plan.capture and shadow.budget.picks() else None
         self._copy: Copy | None = None
         self._control: Copy | None = None
-        self._copies = 1 if shadow.control is None else 2       # that have not ended
+        # What is not compared needs no control.
+        self._control_servers = shadow.control if self._primary is not None else None
+        self._copies = 1 if self._control_servers is None else 2        # that have not ended
         self._is_answered = False
 
     def begin(self) -> None:
@@ -75,8 +77,8 @@ class Copied:
             self.is_sent = True
         pieces = [self.head, *self.body]
         self._copy = copy = self._join(self.shadow.servers)
-        if self.shadow.control is not None:
-            self._control = control = self._join(self.shadow.control)
+        if self._control_servers is not None:
+            self._control = control = self._join(self._control_servers)
             control.start(pieces)
         copy.start(pieces)
 

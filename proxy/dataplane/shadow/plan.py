@@ -6,6 +6,7 @@ Invariant: a copy is never copied again. It carries `X-Turnout-Shadow`, and what
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,10 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "te",
 """Fields that say where a message ends or whom it is for: a copy that lost or changed them would be another request."""
 
 
+rules = lru_cache(1_024)(rules_from)
+"""Most routes are compared by the same few texts."""
+
+
 class Plan:
     """See the module. `capture`: bytes of an answer's body that are kept to be compared; 0 where nothing is
     compared."""
@@ -41,7 +46,7 @@ class Plan:
         self.to = shadow.to
         self.share = shadow.percent / 100
         self.methods = frozenset(map(to_bytes, shadow.methods))
-        self.capture = 0 if copying.compare is None else rules_from(copying.compare).max_body
+        self.capture = 0 if copying.compare is None else rules(copying.compare).max_body
         self.control = copying.control and copying.compare is not None
         self.max_body = copying.max_body
         self.timeout_s = copying.timeout_s

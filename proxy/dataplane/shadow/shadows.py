@@ -13,7 +13,7 @@ from proxy.dataplane.shadow.budget import Budget
 from proxy.dataplane.shadow.chores import Chores
 from proxy.dataplane.shadow.copied import Copied
 from proxy.dataplane.shadow.line import Line
-from proxy.dataplane.shadow.plan import Plan
+from proxy.dataplane.shadow.plan import Plan, rules
 from proxy.http1.response import ResponseParser
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ class Shadows:
             if budget is None:
                 budget = self._budgets[route.name] = Budget(self._worker.counters.shadow(route.name), self._worker.now)
             budget.allow(max(1, route.copying.memory // workers),
-                         max(2 if route.copying.control else 1, route.copying.in_flight // workers))
+                         max(2 if route.copying.control else 1, route.copying.in_flight // workers),
+                         rules(route.copying.compare or "{}").per_second / workers)
         for name in self._budgets.keys() - {route.name for route in snapshot.routes if route.shadow is not None}:
             if self._budgets[name].idle:
                 del self._budgets[name]
