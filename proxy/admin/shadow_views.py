@@ -15,7 +15,7 @@ from proxy.telemetry.fold import Fold
 
 _NOTHING: Mapping[str, Any] = {
     "since": None, "control": False, "compared": 0, "matched": 0, "different": 0, "noisy": 0, "skipped": {},
-    "latency": {side: {"p50_ms": None, "p99_ms": None} for side in ("primary", "shadow")},
+    "latency": {side: {"p50_ms": None, "p99_ms": None} for side in ("primary", "shadow", "later")},
     "endpoints": [], "differences": [], "more": 0, "dropped_groups": 0,
 }
 

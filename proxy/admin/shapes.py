@@ -262,10 +262,12 @@ class QuantilesShape(TypedDict):
 
 
 class LatencyShape(TypedDict):
-    """Of the same requests, the version that answered the client beside the shadow."""
+    """Of the same requests, the version that answered the client beside the shadow; `later`: by how much the shadow's
+    answer took longer, request by request (0.05 or less: it did not)."""
 
     primary: QuantilesShape
     shadow: QuantilesShape
+    later: QuantilesShape
 
 
 class ComparerShape(TypedDict):

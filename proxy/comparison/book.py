@@ -62,6 +62,8 @@ class Book:
         self.groups.clear()
         self.since_s = now_s
         self.primary, self.shadow = Histogram(), Histogram()
+        self.later = Histogram()
+        """Request by request, by how much the shadow's answer took longer; 0 where it did not."""
         self.uncompared: dict[str, int] = {}
         """Requests without a comparison, by reason, besides those of `groups`: workers said so, or no room was left."""
         self._own_skips: dict[str, int] = {}
@@ -78,6 +80,7 @@ class Book:
         found = compare(self.rules, primary, answer_of(pair.shadow))
         control = None if pair.control is None else compare(self.rules, primary, answer_of(pair.control))
         self.groups.add(self.endpoint_of(pair), found, pair.at, control, pair.id.decode("latin-1"))
+        self.later.add(max(0.0, pair.shadow.took_s - pair.primary.took_s))
         for version, seconds, total in ((pair.version, pair.primary.took_s, self.primary),
                                         (pair.to, pair.shadow.took_s, self.shadow)):
             total.add(seconds)

@@ -45,7 +45,7 @@ def report(book: Book, _: Mapping[str, Any]) -> Data:
         "since": book.since_s, "to": book.watched.to, "control": book.watched.control,
         "compared": totals.compared, "matched": totals.matched, "different": totals.different, "noisy": totals.noisy,
         "skipped": skipped,
-        "latency": {"primary": _latency(book.primary), "shadow": _latency(book.shadow)},
+        "latency": {name: _latency(histogram) for name, histogram in _histograms(book).items()},
         "endpoints": [_endpoint(name, one) for name, one in sorted(
             book.groups.endpoints.items(), key=lambda item: (-item[1].compared, item[0]))],
         "differences": [_difference(one, book, samples=1) for one in found[:MOST_SHOWN]],
@@ -93,7 +93,8 @@ def take_over(book: Book, options: Mapping[str, Any]) -> Data:
         book.learn_again()
         book.since_s = float(saved["since"])
         book.uncompared = {str(reason): int(count) for reason, count in saved["uncompared"].items()}
-        for histogram, (buckets, total) in ((book.primary, saved["primary"]), (book.shadow, saved["shadow"])):
+        for name, histogram in _histograms(book).items():
+            buckets, total = saved.get(name, ((), 0.0))
             histogram.merge({int(index): count for index, count in buckets}, total)
         book.told_all()
         return {"restored": True}
@@ -116,9 +117,12 @@ def _saved(book: Book) -> Data:
     return {
         "watched": _as_saved(book), "since": book.since_s, "groups": as_data(book.groups),
         "uncompared": book.uncompared,
-        "primary": [list(book.primary.buckets.items()), book.primary.sum],
-        "shadow": [list(book.shadow.buckets.items()), book.shadow.sum],
+        **{name: [list(histogram.buckets.items()), histogram.sum] for name, histogram in _histograms(book).items()},
     }
+
+
+def _histograms(book: Book) -> dict[str, Histogram]:
+    return {"primary": book.primary, "shadow": book.shadow, "later": book.later}
 
 
 def _as_saved(book: Book) -> list[Any]:

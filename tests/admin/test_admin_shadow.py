@@ -53,7 +53,7 @@ def test_without_a_shadow_the_report_says_so_at_once() -> None:
         assert report["comparer"] == {"running": False, "restarts": 0, "since": None, "dropped": 0}
         assert report["totals"] == {
             "copied": 0, "compared": 0, "matched": 0, "different": 0, "noisy": 0, "skipped": {}, "match_rate": None,
-            "latency": {"primary": {"p50_ms": None, "p99_ms": None}, "shadow": {"p50_ms": None, "p99_ms": None}}}
+            "latency": {side: {"p50_ms": None, "p99_ms": None} for side in ("primary", "shadow", "later")}}
         assert (await it.get(f"{SHADOW}/differences")).body == {"differences": [], "more": 0}
         assert (await it.get(f"{SHADOW}/rules")).body == {
             "ignore": [], "unordered": [], "because": {}, "control": False}
@@ -71,6 +71,7 @@ def test_the_report_has_totals_endpoints_and_the_most_frequent_differences() -> 
         assert isinstance(differences, list)
         assert (totals["matched"], totals["different"], totals["match_rate"]) == (1, 3, 0.25)
         assert 9 < totals["latency"]["shadow"]["p99_ms"] < 12
+        assert 0 < totals["latency"]["later"]["p50_ms"] < totals["latency"]["shadow"]["p50_ms"]
         assert endpoints == [{"endpoint": "/items/{}", "method": "GET", "compared": 4, "matched": 1, "different": 3,
                               "skipped": {}}]
         assert [(one["path"], one["kind"], one["count"], one["rate"], one["control_rate"], one["verdict"])

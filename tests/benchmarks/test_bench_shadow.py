@@ -104,7 +104,7 @@ def test_the_file_has_a_route_for_each_case_and_is_one_that_turnout_takes(tmp_pa
     routes = {route["name"]: route for route in yaml.safe_load(text)["routes"]}
     assert routes["slow"]["shadow"]["to"] == "slow"
     assert "shadow" not in routes["plain"]
-    assert routes["compared"]["shadow"]["compare"] == {"ignore": ["$.request"]}
+    assert routes["picked"]["shadow"]["compare"] == {"ignore": ["$.request"]}
     load_bytes(text.encode(), "turnout.yaml")
 
 

@@ -27,7 +27,8 @@ def shadow_report(*differences: Json, **more: Any) -> Json:
         "totals": {
             "copied": 1000, "compared": 960, "matched": 948, "different": 12, "noisy": 3,
             "skipped": {"answer_too_large": 30, "timeout": 10}, "match_rate": 0.9875,
-            "latency": {"primary": {"p50_ms": 1.25, "p99_ms": 9.0}, "shadow": {"p50_ms": 2.5, "p99_ms": 1200.0}},
+            "latency": {"primary": {"p50_ms": 1.25, "p99_ms": 9.0}, "shadow": {"p50_ms": 2.5, "p99_ms": 1200.0},
+                        "later": {"p50_ms": 1.2, "p99_ms": 1100.0}},
         },
         "endpoints": [
             {"endpoint": "/", "method": "GET", "compared": 500, "matched": 500, "different": 0, "skipped": {}},
@@ -40,7 +41,7 @@ def shadow_report(*differences: Json, **more: Any) -> Json:
 
 NOTHING_COMPARED: Json = {
     "copied": 0, "compared": 0, "matched": 0, "different": 0, "noisy": 0, "skipped": {}, "match_rate": None,
-    "latency": {side: {"p50_ms": None, "p99_ms": None} for side in ("primary", "shadow")},
+    "latency": {side: {"p50_ms": None, "p99_ms": None} for side in ("primary", "shadow", "later")},
 }
 
 

@@ -96,8 +96,9 @@ def _head(view: Json) -> Iterator[str]:
 
 def latency(found: Json, sides: tuple[str, str] = ("clients got", "shadow")) -> str:
     """Return how long the answers took, pairwise."""
-    rows = [(side, *(_ms(found[key][quantile]) for quantile in ("p50_ms", "p99_ms")))
-            for side, key in zip(sides, ("primary", "shadow"), strict=True)]
+    keys = {**dict(zip(sides, ("primary", "shadow"), strict=True)), "longer by": "later"}
+    rows = [(name, *(_ms(found[key][quantile]) for quantile in ("p50_ms", "p99_ms")))
+            for name, key in keys.items() if key in found]
     return table(("answers of", "p50", "p99"), rows, left=1)
 
 
