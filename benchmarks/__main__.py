@@ -35,7 +35,7 @@ def _names(value: str | None, known: list[str]) -> list[str]:
 
 
 @main.command()
-@click.option("--quick", is_flag=True, help="Short runs, about three minutes: to see that it works, not to quote.")
+@click.option("--quick", is_flag=True, help="Short runs: to see that it works, not to quote.")
 @click.option("--peers", help=f"Comma-separated, of: {', '.join(PEER_NAMES)}.")
 @click.option("--scenarios", help=f"Comma-separated, of: {', '.join(SCENARIO_NAMES)}.")
 @click.option("--seconds", type=click.IntRange(1, 60), help="Per measurement (3; quick 1).")
