@@ -5,12 +5,13 @@ The same conditions as the workers' (`core.match`); which of the requests chance
 
 from __future__ import annotations
 
-from proxy.core.match import conditions_of, path_segments, to_bytes
+from proxy.core.match import conditions_of, is_below, path_segments, to_bytes
 from proxy.core.request import RequestView
 from proxy.core.route import Match
 from proxy.core.router import CompiledRoute
 
 MARK = b"x-turnout-shadow"
+"""The field, in lower case, that tells a copy from a request."""
 
 
 def copying_told(route: CompiledRoute, request: RequestView, version: str | None) -> str | None:
@@ -38,10 +39,8 @@ def _refused(route: CompiledRoute, request: RequestView, methods: tuple[str, ...
         return f"only {', '.join(methods)} are copied"
     if request.header(MARK) is not None:
         return "it is a copy itself"
-    if copying.path is not None:
-        wanted = path_segments(copying.path)
-        if tuple(request.target.partition(b"?")[0].split(b"/")[1:len(wanted) + 1]) != wanted:
-            return f"only what is below {copying.path} is copied"
+    if copying.path is not None and not is_below(request.target, path_segments(copying.path)):
+        return f"only what is below {copying.path} is copied"
     if copying.header is not None:
         for condition in conditions_of(Match(headers=(copying.header,))):
             if not condition.holds(request):

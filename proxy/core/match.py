@@ -95,6 +95,11 @@ def path_segments(path: str) -> tuple[bytes, ...]:
     return tuple(to_bytes(path).removesuffix(b"/").split(b"/")[1:])
 
 
+def is_below(target: bytes, segments: tuple[bytes, ...]) -> bool:
+    """Whether the path of a request target begins with these whole segments; see `path_segments`."""
+    return tuple(target.partition(b"?")[0].split(b"/")[1:len(segments) + 1]) == segments
+
+
 def to_bytes(text: str) -> bytes:
     """Text of the configuration as it stands on the wire."""
     return text.encode("utf-8", "surrogateescape")

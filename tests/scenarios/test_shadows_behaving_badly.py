@@ -10,14 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.load import Load
-from tests.support.origins import Origin, Peer
+from tests.support.origins import Origin, Peer, answering_once, never_ending, silent
 from tests.support.shadow_shop import GET, OLD, says, shop
 from tests.support.story import dead_address, full_backlog
 from tests.support.wire import Address
-
-
-def silent(peer: Peer) -> None:
-    peer.read_to_end()
 
 
 def resets(peer: Peer) -> None:
@@ -25,25 +21,14 @@ def resets(peer: Peer) -> None:
     peer.reset()
 
 
-def sends(piece: bytes) -> Callable[[Peer], None]:
-    def script(peer: Peer) -> None:
-        peer.read_head()
-        peer.send(piece)
-        peer.read_to_end()
-    return script
-
-
-def never_ends(peer: Peer) -> None:
-    peer.read_head()
-    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while True:
-        peer.send(b"4000\r\n" + bytes(0x4000) + b"\r\n")
-
-
 SCRIPTS: dict[str, Callable[[Peer], None]] = {
-    "reads and never answers": silent, "resets": resets, "sends garbage": sends(b"\x00\xff no http \r\n\r\n" * 9),
-    "drips": sends(b"H"), "stops within a body": sends(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
-    "never ends": never_ends}
+    "reads and never answers": silent,
+    "resets": resets,
+    "sends garbage": answering_once(b"\x00\xff no http \r\n\r\n" * 9),
+    "drips": answering_once(b"H"),
+    "stops within a body": answering_once(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+    "never ends": never_ending,
+}
 
 
 @contextmanager

@@ -230,6 +230,19 @@ def answering_then_closing(answer: bytes) -> Script:
     return script
 
 
+def silent(peer: Peer) -> None:
+    """Read, and say nothing."""
+    peer.read_to_end()
+
+
+def never_ending(peer: Peer) -> None:
+    """Read one head and answer for ever, in chunks."""
+    peer.read_head()
+    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        peer.send(b"4000\r\n" + bytes(0x4000) + b"\r\n")
+
+
 def ok(body: bytes, *fields: bytes) -> bytes:
     """A whole 200 with this body."""
     lines = [b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *fields]

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.core.retry import IDEMPOTENT
+from proxy.dataplane.exchange import INTERIM_ANSWERS
 from proxy.dataplane.outbox import SMALL
 from proxy.errors import RefusedError
 from proxy.http1.body import Body, body_of
@@ -28,7 +29,6 @@ MANY_LINES = 256
 """A piece of a chunked answer with more of them may take milliseconds to read: that is done when there is time."""
 READ_ON = 1024 * 1024
 """Bytes of an answer that are read beyond what is kept, so that the connection can be used again."""
-_INTERIM = 32
 
 
 class Copy:
@@ -154,7 +154,7 @@ class Copy:
             self._part = data
         elif response.status >= 200:
             self._begin_answer(response, data, end)
-        elif response.status == 101 or self._interims >= _INTERIM:
+        elif response.status == 101 or self._interims >= INTERIM_ANSWERS:
             self.end("broken")
         else:
             self._interims += 1

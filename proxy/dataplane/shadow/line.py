@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import struct
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from proxy.ipc import heirloom
+from proxy.ipc.frames import FrameError, Frames, frame
 from proxy.ipc.pairs import FRAME_LIMIT, Pair, Wanted
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ AT_ONCE = 64 * 1024
 WAITING = 4 * 1024 * 1024
 """Bytes that the comparer has not taken; beyond them nothing is added."""
 _AGAIN_S = 1.0
-_LENGTH = struct.Struct(">I")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Wanted).decode
 
@@ -39,9 +38,9 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._again_at = 0.0
-        self._frames: list[bytes] = []
+        self._waiting: list[bytes] = []
         self._size = 0
-        self._read = b""
+        self._frames = Frames(FRAME_LIMIT)
         self.requests_of: frozenset[str] = frozenset()
 
     def lead_to(self, address: str) -> None:
@@ -57,11 +56,12 @@ class Line(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.get_write_buffer_size() > WAITING:
             return False
-        body = _encode(pair)
-        if len(body) > FRAME_LIMIT:
+        try:
+            framed = frame(_encode(pair), FRAME_LIMIT)
+        except FrameError:
             return False
-        self._frames += (_LENGTH.pack(len(body)), body)
-        self._size += len(body)
+        self._waiting.append(framed)
+        self._size += len(framed)
         if self._size >= AT_ONCE:
             self._flush()
         return True
@@ -97,16 +97,16 @@ class Line(asyncio.Protocol):
         self._connecting = None
 
     def _flush(self) -> None:
-        if self._frames and self._transport is not None:
-            self._transport.write(b"".join(self._frames))
-            self._frames.clear()
+        if self._waiting and self._transport is not None:
+            self._transport.write(b"".join(self._waiting))
+            self._waiting.clear()
             self._size = 0
 
     def _forget(self) -> None:
         self._transport = None
-        self._frames.clear()
+        self._waiting.clear()
         self._size = 0
-        self._read = b""
+        self._frames = Frames(FRAME_LIMIT)
         self.requests_of = frozenset()
 
     # ---- asyncio.Protocol
@@ -117,28 +117,14 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """What the comparer wants. What cannot be read ends the connection."""
-        self._read += data
-        while len(self._read) >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._read)
-            end = _LENGTH.size + size
-            if size > FRAME_LIMIT:
-                self._hang_up()
-                return
-            if len(self._read) < end:
-                return
-            try:
-                wanted = _decode(self._read[_LENGTH.size:end])
-            except msgspec.MsgspecError:
-                self._hang_up()
-                return
-            self._read = self._read[end:]
-            self.requests_of = frozenset(wanted.requests_of)
+        try:
+            for payload in self._frames.feed(data):
+                self.requests_of = frozenset(_decode(payload).requests_of)
+        except (FrameError, msgspec.MsgspecError):
+            if self._transport is not None:
+                self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The comparer is gone; a successor listens at the same address."""
         if self._transport is None or self._transport.is_closing():     # else it is the one before that ended late
             self._forget()
-
-    def _hang_up(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()

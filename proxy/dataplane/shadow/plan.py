@@ -11,7 +11,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from proxy.core.compare.rules import rules_from
-from proxy.core.match import Condition, conditions_of, path_segments, to_bytes
+from proxy.core.copied import MARK
+from proxy.core.match import Condition, conditions_of, is_below, path_segments, to_bytes
 from proxy.core.route import Match
 from proxy.core.split import advance
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from proxy.dataplane.shadow.budget import Budget
     from proxy.http1.request import Request
 
-MARK = b"x-turnout-shadow"
 _MARKED = b"X-Turnout-Shadow: 1\r\n"
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "host"})
 """Fields that say where a message ends or whom it is for: a copy that lost or changed them would be another request."""
@@ -65,7 +65,7 @@ class Plan:
         """Whether this request is to be copied; what keeps one back that would be is counted."""
         if request.method not in self.methods or MARK in request.shape.values:
             return False
-        if self._path and tuple(request.target.partition(b"?")[0].split(b"/")[1:len(self._path) + 1]) != self._path:
+        if self._path and not is_below(request.target, self._path):
             return False
         if self._conditions and not self._conditions[0].holds(request):
             return False

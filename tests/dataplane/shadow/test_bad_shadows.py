@@ -8,16 +8,12 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 
 from tests.support.deadline import wait_until
-from tests.support.origins import Peer, ok
+from tests.support.origins import Peer, answering_once, never_ending, ok, silent
 from tests.support.shadowing import shadowed
 from tests.support.story import Story, dead_address, full_backlog, get
 from tests.support.wire import Address
 
 TIMEOUT_S = 5.0
-
-
-def silent(peer: Peer) -> None:
-    peer.read_to_end()
 
 
 def closes_at_once(peer: Peer) -> None:
@@ -28,36 +24,21 @@ def closes_after_the_request(peer: Peer) -> None:
     peer.read_head()
 
 
-def sends(*pieces: bytes) -> Callable[[Peer], None]:
-    def script(peer: Peer) -> None:
-        peer.read_head()
-        peer.send(*pieces)
-        peer.read_to_end()
-    return script
-
-
-def never_ends(peer: Peer) -> None:
-    peer.read_head()
-    peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    while True:
-        peer.send(b"4000\r\n" + bytes(0x4000) + b"\r\n")
-
-
 BAD: dict[str, tuple[Callable[[Peer], None], str]] = {
     "silent": (silent, "timeout"),
     "closes at once": (closes_at_once, "closed or connect"),
     "closes after the request": (closes_after_the_request, "closed"),
-    "garbage": (sends(b"\x00\xff\x13 garbage \r\n\r\n" * 50), "broken"),
-    "another protocol": (sends(b"SSH-2.0-OpenSSH_9.2\r\n"), "broken"),
-    "half a head": (sends(b"HTTP/1.1 200 OK\r\nContent-Le"), "timeout"),
-    "half a body": (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), "timeout"),
-    "a head without end": (sends(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 20_000), "broken"),
-    "two lengths": (sends(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"), "broken"),
-    "broken chunks": (sends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "broken"),
-    "too many interim answers": (sends(b"HTTP/1.1 102 Processing\r\n\r\n" * 40), "broken"),
-    "switches protocols": (sends(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"), "broken"),
-    "never ends": (never_ends, "endless"),
-    "says too much": (sends(ok(b"fine") + b"HTTP/1.1 200 OK\r\n\r\n"), "answered"),
+    "garbage": (answering_once(b"\x00\xff\x13 garbage \r\n\r\n" * 50), "broken"),
+    "another protocol": (answering_once(b"SSH-2.0-OpenSSH_9.2\r\n"), "broken"),
+    "half a head": (answering_once(b"HTTP/1.1 200 OK\r\nContent-Le"), "timeout"),
+    "half a body": (answering_once(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"), "timeout"),
+    "a head without end": (answering_once(b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 20_000), "broken"),
+    "two lengths": (answering_once(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"), "broken"),
+    "broken chunks": (answering_once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), "broken"),
+    "too many interim answers": (answering_once(b"HTTP/1.1 102 Processing\r\n\r\n" * 40), "broken"),
+    "switches protocols": (answering_once(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"), "broken"),
+    "never ends": (never_ending, "endless"),
+    "says too much": (answering_once(ok(b"fine") + b"HTTP/1.1 200 OK\r\n\r\n"), "answered"),
 }
 
 
