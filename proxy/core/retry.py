@@ -5,9 +5,38 @@ A request is never sent twice unless the first attempt provably did nothing, or 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 MAX_ATTEMPTS = 3            # the first and two more: a second server, and a new connection where pooled ones were stale
+
+Cause = Literal["connect", "reset", "timeout", "502", "503", "504"]
+"""What a failed attempt failed of, as the operator names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What a route's failed attempts are followed by, as the operator wrote it.
+
+    `on`: after which failures another attempt is made. `attempts`: at most, with the first. `per_try_s`: seconds for the
+    head of an answer; None: `timeouts.response_head` alone. `backoff_s`: the mean pause before the first retry, doubled for
+    each further one up to `most_backoff_s`, drawn between half and one and a half of that; a server that refused the
+    connection is not waited for. `body`: bytes of a request body that are kept for another attempt. `idempotency_key`:
+    whether a request with that field counts as idempotent. `budget`: retries and rescues of the route, as a part of its
+    requests over the last ten seconds; `floor`: how many there may be each second besides, all workers together.
+    """
+
+    on: tuple[Cause, ...] = ("connect", "reset")
+    attempts: int = MAX_ATTEMPTS
+    per_try_s: float | None = None
+    backoff_s: float = 0.025
+    most_backoff_s: float = 0.25
+    body: int = 0
+    idempotency_key: bool = False
+    budget: float = 0.2
+    floor: float = 10.0
+
 
 # RFC 9110 §9.2.2: these may be repeated "even if the original request might have succeeded"; "a proxy MUST NOT
 # automatically retry non-idempotent requests". TRACE is idempotent too, but refused, as is CONNECT; of methods
