@@ -34,6 +34,22 @@ TUNNELS_WITHDRAWN = "turnout_tunnels_withdrawn_total"
 SHADOW_REQUESTS = "turnout_shadow_requests_total"
 SHADOW_SKIPPED = "turnout_shadow_skipped_total"
 SHADOW_FRACTION = "turnout_shadow_fraction"
+ATTEMPTS = "turnout_attempts_total"
+RESCUES = "turnout_rescues_total"
+DIVERTED = "turnout_diverted_total"
+BUDGET_EXHAUSTED = "turnout_retry_budget_exhausted_total"
+QUEUE_LENGTH = "turnout_queue_length"
+QUEUED = "turnout_queued_total"
+SHED = "turnout_shed_total"
+CONCURRENCY_LIMIT = "turnout_concurrency_limit"
+SERVER_INFLIGHT = "turnout_server_inflight"
+CLIENT_LIMITED = "turnout_client_limited_total"
+
+ATTEMPT_OUTCOMES = ("answered", "error", "connect", "reset", "timeout", "bad-answer", "gone", "withdrawn")
+"""How an attempt can end: a good answer, one with a 5xx, no answer in several ways, or nobody left who wants one."""
+RESCUE_OUTCOMES = ("answered", "failed")
+SHED_REASONS = ("queue-full", "queue-timeout", "no-place", "spill")
+CLIENT_LIMITS = ("connections", "rate")
 
 LABELS: dict[str, tuple[str, ...]] = {
     REQUESTS: ("route", "version", "code"),
@@ -55,6 +71,16 @@ LABELS: dict[str, tuple[str, ...]] = {
     SHADOW_REQUESTS: ("route", "outcome"),
     SHADOW_SKIPPED: ("route", "reason"),
     SHADOW_FRACTION: ("route",),
+    ATTEMPTS: ("route", "version", "outcome"),
+    RESCUES: ("route", "version", "outcome"),
+    DIVERTED: ("route", "version"),
+    BUDGET_EXHAUSTED: ("route",),
+    QUEUE_LENGTH: ("version",),
+    QUEUED: ("version",),
+    SHED: ("version", "reason"),
+    CONCURRENCY_LIMIT: ("version",),
+    SERVER_INFLIGHT: ("version", "server"),
+    CLIENT_LIMITED: ("limit",),
 }
 """The label names of each metric, in the order in which a delta carries their values."""
 
