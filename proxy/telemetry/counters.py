@@ -44,12 +44,15 @@ SHED = "turnout_shed_total"
 CONCURRENCY_LIMIT = "turnout_concurrency_limit"
 SERVER_INFLIGHT = "turnout_server_inflight"
 CLIENT_LIMITED = "turnout_client_limited_total"
+ACCEPT_PAUSED = "turnout_accept_paused"
 
 ATTEMPT_OUTCOMES = ("answered", "error", "connect", "reset", "timeout", "bad-answer", "gone", "withdrawn")
 """How an attempt can end: a good answer, one with a 5xx, no answer in several ways, or nobody left who wants one."""
 RESCUE_OUTCOMES = ("answered", "failed")
 SHED_REASONS = ("queue-full", "queue-timeout", "no-place", "spill")
 CLIENT_LIMITS = ("connections", "rate")
+PAUSE_REASONS = ("connections", "descriptors", "memory")
+"""Why a worker accepts no connections: it has as many as it may, or can, or it is too large."""
 
 LABELS: dict[str, tuple[str, ...]] = {
     REQUESTS: ("route", "version", "code"),
@@ -81,6 +84,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     CONCURRENCY_LIMIT: ("version",),
     SERVER_INFLIGHT: ("version", "server"),
     CLIENT_LIMITED: ("limit",),
+    ACCEPT_PAUSED: ("reason",),
 }
 """The label names of each metric, in the order in which a delta carries their values."""
 
@@ -169,13 +173,13 @@ class Counters:
     """Everything one worker counts. The plain attributes are for the data path to add to.
 
     `connections`, `upstream_connections` (open now), `lag_s` (the event loop's worst delay, kept by whoever measures
-    it) and `log_failed` (whether the access log cannot be written just now) are absolute; the others are increments
-    since the last collection.
+    it), `log_failed` (whether the access log cannot be written just now) and `accept_paused` (one of `PAUSE_REASONS`, or
+    empty while connections are accepted) are absolute; the others are increments since the last collection.
     """
 
     __slots__ = (
         "_retained", "_retained_shadows", "_shadows", "_tallies", "_upstream_errors",
-        "accepted", "connections", "lag_s", "log_dropped", "log_failed", "refusals",
+        "accept_paused", "accepted", "client_limited", "connections", "lag_s", "log_dropped", "log_failed", "refusals",
         "upstream_connections",
     )
 
@@ -191,6 +195,8 @@ class Counters:
         self.accepted = 0
         self.log_dropped = 0
         self.log_failed = False
+        self.accept_paused = ""
+        self.client_limited: dict[str, int] = {}
         self.refusals: dict[str, int] = {}
 
     def tally(self, route: str, version: str) -> Tally:
@@ -225,6 +231,10 @@ class Counters:
         """Count an answer that the proxy gave itself, by the slug of its refusal."""
         self.refusals[slug] = self.refusals.get(slug, 0) + 1
 
+    def limited(self, limit: str) -> None:
+        """Count a connection or a request that was one too many of its client's address: one of `CLIENT_LIMITS`."""
+        self.client_limited[limit] = self.client_limited.get(limit, 0) + 1
+
     def upstream_error(self, version: str, server: str, kind: str) -> None:
         """Count an attempt that failed at a server: `kind` is the slug of the refusal it would be answered with."""
         key = (version, server, kind)
@@ -238,6 +248,7 @@ class Counters:
             (UPSTREAM_CONNECTIONS, (), self.upstream_connections),
             (LAG, (), self.lag_s),
             (ACCESS_LOG_FAILED, (), int(self.log_failed)),
+            *((ACCEPT_PAUSED, (reason,), int(reason == self.accept_paused)) for reason in PAUSE_REASONS),
         ]
         self.lag_s = 0.0
         histograms: list[HistogramSeries] = []
@@ -271,6 +282,8 @@ class Counters:
         self.accepted = self.log_dropped = 0
         refusals, self.refusals = self.refusals, {}
         counters += [(REFUSALS, (slug,), count) for slug, count in refusals.items()]
+        limited, self.client_limited = self.client_limited, {}
+        counters += [(CLIENT_LIMITED, (limit,), count) for limit, count in limited.items()]
         errors, self._upstream_errors = self._upstream_errors, {}
         counters += [(UPSTREAM_ERRORS, labels, count) for labels, count in errors.items()]
         return counters
