@@ -173,8 +173,8 @@ class Counters:
     """Everything one worker counts. The plain attributes are for the data path to add to.
 
     `connections`, `upstream_connections` (open now), `lag_s` (the event loop's worst delay, kept by whoever measures
-    it), `log_failed` (whether the access log cannot be written just now) and `accept_paused` (one of `PAUSE_REASONS`, or
-    empty while connections are accepted) are absolute; the others are increments since the last collection.
+    it), `log_failed` (whether the access log cannot be written just now) and `accept_paused` (one of `PAUSE_REASONS`,
+    or empty while connections are accepted) are absolute; the others are increments since the last collection.
     """
 
     __slots__ = (
