@@ -32,6 +32,7 @@ from proxy.controlplane.upgrade.luggage import MOST_EVENTS, Luggage, pack, unpac
 from proxy.controlplane.upgrade.orphans import Orphans, find_orphans
 from proxy.controlplane.workers.descriptors import affordable_connections, raise_descriptor_limit
 from proxy.controlplane.workers.listeners import Heirlooms, Listeners, addresses_of, open_listeners
+from proxy.core.draining import out_of_service
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State
@@ -126,7 +127,8 @@ class Program:
         connections = affordable_connections(limits.connections, self._descriptors, self.settings.workers)
         policy = replace(snapshot.policy, limits=replace(limits, connections=connections))
         routes = steered(settings.routes, state)
-        return replace(snapshot, routes=routes, policy=policy, comparer=self.comparer.place(routes))
+        drained = out_of_service(state.drained, settings.versions)
+        return replace(snapshot, routes=routes, policy=policy, comparer=self.comparer.place(routes), drained=drained)
 
     def _own_secret(self) -> bytes:
         """The secret that was made once, looked for as soon as a file has none: it may have had one at the start."""
@@ -136,8 +138,8 @@ class Program:
     def _compose(self, stored: State | None) -> None:
         settings, journal = self.settings, self._journal
         assert journal is not None
-        step = initial(settings.routes, {version.name for version in settings.versions}, stored, time.time())
-        self._moves = step.moves
+        step = initial(settings.routes, settings.versions, stored, time.time())
+        self._moves = (*step.moves, *step.services)
         self.commands = Commands(settings, step.state, journal, self.supervisor, compile_snapshot=self.compiled,
                                  clock=monotonic, wall=time.time)
         self.control = Control(

@@ -28,7 +28,7 @@ from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.tasks import reported
 from proxy.core import changes
-from proxy.core.changes import ChangeError, Move, Step
+from proxy.core.changes import ChangeError, Move, Service, Step
 from proxy.core.course import copied_to_itself, copies_itself, doubled, unsafe_methods
 from proxy.core.route import Route, Version
 from proxy.core.state import Course, State
@@ -97,7 +97,7 @@ class Commands:
         """How many events that changed nothing could not be journaled."""
         return self._recorder.lost
 
-    async def begin(self, moves: Sequence[Move] = (), verb: str = "start", reason: str = "") -> None:
+    async def begin(self, moves: Sequence[Move | Service] = (), verb: str = "start", reason: str = "") -> None:
         """Journal that this process begins, what moved by that (of `merge.initial`), and the state if it is new.
 
         To be called once, before anything can be changed. Raises NotJournaled if the state is new; a state that is in

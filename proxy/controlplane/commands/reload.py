@@ -80,8 +80,7 @@ class Reloader:
                       for key in differences_needing_upgrade(self._started_with, found))
         if _content(settings) == _content(transactions.settings):
             return Plan(Step(state), (), notes=(*notes, "the file says what is in force already"))
-        versions = {version.name for version in settings.versions}
-        step = merged(settings.routes, versions, state, transactions.routes)
+        step = merged(settings.routes, settings.versions, state, transactions.routes)
         try:
             framed(Apply(transactions.compile(settings, step.state)))
         except FrameError as error:
