@@ -11,12 +11,14 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Collection, Coroutine
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from proxy.clock import Clock, monotonic
 from proxy.core.split import advance
 from proxy.dataplane.accesslog import Logbook
+from proxy.dataplane.admission import Admission
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.grace import Tunnels
 from proxy.dataplane.listener import Listener
@@ -58,7 +60,7 @@ class Dice:
 
 
 class Worker:
-    """See the module. `workers`: how many share `limits.connections` evenly."""
+    """See the module. `workers`: how many share `limits.connections` and `limits.memory` evenly."""
 
     def __init__(self, snapshot: Snapshot, *, workers: int = 1, clock: Clock = monotonic) -> None:
         self.loop = asyncio.get_running_loop()
@@ -66,6 +68,7 @@ class Worker:
         self.now = clock()
         """The time of the last sweep: exact enough for deadlines, and costs nothing to read."""
         self.counters = Counters()
+        self.admission = Admission(self.counters, workers)
         self._workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
         self.chance = Dice()
@@ -73,6 +76,7 @@ class Worker:
         self.shadows = Shadows(self, ServerPool)
         self.shadows.follow(snapshot, workers)
         self.site = Site(snapshot, self.counters, ServerPool, None, self.shadows.of)
+        self.admission.follow(self.site)
         self._logbook = Logbook(clock, self.counters)
         self.log = self._logbook.follow(snapshot.policy.access_log)
         """The access log; None where it is off."""
@@ -97,6 +101,7 @@ class Worker:
         self.shadows.follow(snapshot, self._workers)
         site = Site(snapshot, self.counters, ServerPool, before, self.shadows.of)
         self.site = site
+        self.admission.follow(site)
         self.log = self._logbook.follow(snapshot.policy.access_log)
         self.tunnels.steer(before, site, self.clock())
         if before.pools is not site.pools:
@@ -126,7 +131,7 @@ class Worker:
 
     def listen(self, sock: socket.socket) -> None:
         """Accept connections from this listening socket. The worker owns its copy; whoever made it keeps it alive."""
-        listener = Listener(self.loop, sock, lambda: ClientConnection(self), self._room)
+        listener = Listener(self.loop, sock, partial(ClientConnection, self), self._room, self.admission)
         self._listeners.append(listener)
         listener.open()
 
@@ -138,34 +143,33 @@ class Worker:
         counters.connections += 1
         if self._emptied is not None:
             client.last_one = True  # it was in the queue when draining began
-        if len(self.clients) >= self._most_clients:
+        if len(self.clients) >= self.admission.most:
             self._regulate()
 
     def dismiss(self, client: ClientConnection) -> None:
         """A connection is gone."""
         self.clients.discard(client)
         self.counters.connections -= 1
-        if len(self.clients) == self._most_clients - 1:
+        self.admission.leave(client.seat)
+        if len(self.clients) == self.admission.most - 1:
             self._regulate()  # somebody may be waiting for this place
         if self._emptied is not None and not self.clients and not self._emptied.done():
             self._emptied.set_result(None)
 
-    @property
-    def _most_clients(self) -> int:
-        return max(1, self.site.limits.connections // self._workers)
-
     def _room(self) -> int:
         """How many connections may still be accepted; those that are about to be admitted count already."""
-        return self._most_clients - len(self.clients) - sum(listener.joining for listener in self._listeners)
+        return self.admission.most - len(self.clients) - sum(listener.joining for listener in self._listeners)
 
     def _regulate(self) -> None:
-        """At the limit connections wait in the kernel's queue instead of being accepted and refused."""
-        full = len(self.clients) >= self._most_clients
+        """Without room connections wait in the kernel's queue instead of being accepted and refused."""
+        full = len(self.clients) >= self.admission.most
         for listener in self._listeners:
             if full:
                 listener.close()
             elif not listener.is_open and self._emptied is None:
                 listener.open()
+        exhausted = any(listener.is_exhausted for listener in self._listeners)
+        self.counters.accept_paused = self.admission.scarce if full else "descriptors" if exhausted else ""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a task that the worker owns until it ends."""
@@ -193,6 +197,7 @@ class Worker:
         for pool in self.site.pools.values():
             pool.sweep(now)
         self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
+        self.admission.sweep(now)
         self._regulate()
         self._tell_if_quiet()
 
