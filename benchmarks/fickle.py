@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -55,10 +56,10 @@ def got_twice(everything: Iterable[Got], method: str = "POST") -> list[str]:
 class Fickle:
     """One server, in a process of its own. `name` is in its good answers; its address stays the same for ever."""
 
-    def __init__(self, name: str, folder: Path, cores: Sequence[int] = ()) -> None:
+    def __init__(self, name: str, folder: Path, cores: Sequence[int] | None = None) -> None:
         self.name = name
         self.port = 0
-        self._cores = cores
+        self._cores = cores if cores is not None else sorted(os.sched_getaffinity(0))
         self._noted = folder / f"got-{name}-{next(_numbers)}"
         self._process: subprocess.Popen[str] | None = None
         self.start()
@@ -85,7 +86,7 @@ class Fickle:
         command = [sys.executable, fickle_service.__file__,
                    json.dumps({"name": self.name, "port": self.port, "noted": str(self._noted)})]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                         start_new_session=True, preexec_fn=settle(self._cores) if self._cores else None)
+                                         start_new_session=True, preexec_fn=settle(self._cores))
         said = self._hear().split()
         if said[:1] != ["ready"]:
             self.kill()

@@ -1,9 +1,9 @@
 """A server that behaves as it is told, from one request to the next: well, or in one of the ways in which servers fail.
 
-Run as a program: fickle_service.py '{"name": "old", "port": 0, "noted": "FILE"}' prints `ready PORT`. Every line of its
-standard input is a behaviour (`BEHAVIOURS`, some with numbers); `so be it` is printed once it is in force. A good answer
-names the server and the request (`X-Request-Id`). Every request with such an id is noted in FILE as soon as it has come
-whole: a line with method, id, `X-Sent` and the moment (ns of CLOCK_MONOTONIC). A line that was written outlives a SIGKILL.
+Run as a program: fickle_service.py '{"name": "old", "port": 0, "noted": "FILE"}' prints `ready PORT`. Every line of
+its standard input is a behaviour (`BEHAVIOURS`, some with numbers); `so be it` is printed once it is in force. A good
+answer names the server and the request (`X-Asked`). Every request with such an id is noted in FILE as soon as it has
+come whole: a line with method, id, `X-Sent` and the moment (ns of CLOCK_MONOTONIC). What was written outlives SIGKILL.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import uvloop
 
-FIELD = re.compile(rb"\r\n(content-length|x-request-id|x-sent): *([^\r]*)", re.IGNORECASE)
+FIELD = re.compile(rb"\r\n(content-length|x-asked|x-sent): *([^\r]*)", re.IGNORECASE)
 BACKLOG = 512
 PART_S = 0.01                                   # a part of an answer is let arrive before the rest is withheld
 DRIP_S = 0.002                                  # per byte
@@ -49,7 +50,7 @@ def take(data: bytes) -> Request | None:
     size = end + 4 + int(fields.get(b"content-length", b"0"))
     if len(data) < size:
         return None
-    return Request(data.partition(b" ")[0], fields.get(b"x-request-id", b""), fields.get(b"x-sent", b"0"), size)
+    return Request(data.partition(b" ")[0], fields.get(b"x-asked", b""), fields.get(b"x-sent", b"0"), size)
 
 
 class Connection(asyncio.Protocol):
@@ -87,7 +88,7 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
 
-Behaviour = Callable[[Connection, Request], None]
+Behaviour = Callable[["Service", Connection, Request], None]
 
 
 class Service:
@@ -97,7 +98,7 @@ class Service:
         self.refuses = False
         self._name = name
         self._noted = noted
-        self._behaviour: Behaviour = self.well
+        self._behaviour: Callable[[Connection, Request], None] = self.well
         self._numbers: list[float] = []
         self._parts = b""
         self._places = 0.0
@@ -112,7 +113,7 @@ class Service:
     def behave(self, words: str) -> None:
         """Change the behaviour: its name, and numbers. Raises KeyError for one that is not known."""
         name, *numbers = words.split()
-        self._behaviour = BEHAVIOURS[name].__get__(self)
+        self._behaviour = partial(BEHAVIOURS[name], self)
         self._numbers = [float(number) for number in numbers]
         self.refuses = name == "reset-at-once"
         self._parts = b"Connection: close\r\n" if name == "full" else b""
