@@ -1,8 +1,8 @@
 """Whether a whole version gets requests, as the real traffic of one worker shows it and as other workers say.
 
 Too many failures among enough attempts open it; once its time is over a few requests try it, and all of them must
-succeed. Invariants: without a rule it is never opened here; `epoch` grows by one whenever this worker opens or closes it,
-and never falls; while it is not closed, only trials say anything.
+succeed. Invariants: without a rule it is never opened here; `epoch` grows by one whenever this worker opens or closes
+it, and never falls; while it is not closed, only trials say anything.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ State = Literal["in", "out", "trial"]
 class Ejector:
     """One server. `now`: seconds of a clock that never goes back and that all workers share.
 
-    `state`: "in": it gets requests; "out": none; "trial": one, which gets True from `take_trial`. `until`: when it may be
-    tried again, 0 while it is in. `times`: how often in a row it was put out. `failures`: in a row, while it is in.
+    `state`: "in": it gets requests; "out": none; "trial": one, which gets True from `take_trial`. `until`: when it may
+    be tried again, 0 while it is in. `times`: how often in a row it was put out. `failures`: in a row, while it is in.
     All are for reading; `rule` may be replaced at any time, None for: never put out here, but follow the others.
 
     `begun`, wherever it is asked for: the `epoch` when the attempt was begun; None: taken for one of the present epoch.
