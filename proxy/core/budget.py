@@ -25,9 +25,12 @@ class RetryBudget:
     __slots__ = ("_at", "_by_second", "_floor", "_floor_left", "_requests", "_share")
 
     def __init__(self, share: float, floor_per_s: float) -> None:
-        self._share = share self._floor = floor_per_s self._floor_left = START_S * floor_per_s self._by_second:
-        dict[int, float] = {}      # what is left of what the requests of that second earned, oldest first self._at:
-        float | None = None self._requests = 0
+        self._share = share
+        self._floor = floor_per_s
+        self._floor_left = START_S * floor_per_s
+        self._by_second: dict[int, float] = {}      # what is left of what each second's requests earned, oldest first
+        self._at: float | None = None
+        self._requests = 0
 
     def allow(self, share: float, floor_per_s: float) -> None:
         """Follow this rule from now on. What is there stays, as far as the new floor could have saved it."""
