@@ -22,6 +22,7 @@ from proxy.admin.handlers_process import ProcessHandlers
 from proxy.admin.handlers_routes import RouteHandlers
 from proxy.admin.handlers_shadow import ShadowHandlers
 from proxy.admin.handlers_status import StatusHandlers
+from proxy.admin.handlers_versions import VersionHandlers
 from proxy.admin.openapi import document
 from proxy.admin.operations import Operation, prepare
 from proxy.admin.problems import COMMON_FIELDS, Refused, problem
@@ -59,6 +60,7 @@ class Api:
             StatusHandlers(control, self._failures, self.tally), RouteHandlers(control),
             ShadowHandlers(control, self.recordings, self._guard.still_holds), ExplainHandlers(control),
             EventHandlers(control, self.streams, self._guard.still_holds), ConfigHandlers(control),
+            VersionHandlers(control),
             ProcessHandlers(control, lambda: json_bytes(document(self.operations))),
         )
         return [operation for topic in topics for operation in topic.operations()]

@@ -17,6 +17,7 @@ from proxy.admin.control import Control
 from proxy.admin.operations import DRY_RUN, Call, Operation, check_content_type, read_bytes
 from proxy.admin.problems import Refused
 from proxy.admin.route_views import changed_view, course_view, routes_view
+from proxy.admin.version_views import states_of
 from proxy.controlplane.errors import Outdated
 from proxy.errors import Problem
 from proxy.settings import running_document
@@ -108,7 +109,8 @@ class ConfigHandlers:
         return json_answer(view, revision=outcome.revision)
 
     def _routes(self, state: Any) -> list[shapes.RouteShape]:
-        return routes_view(self._control.supervisor.snapshot.routes, state, self._control.wall())
+        return routes_view(self._control.supervisor.snapshot.routes, state, self._control.wall(),
+                           states_of(self._control))
 
 
 def _file_problem(problem: Problem) -> shapes.FileProblem:

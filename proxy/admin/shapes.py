@@ -23,10 +23,56 @@ class Ready(TypedDict):
     reasons: list[str]
 
 
-class Servers(TypedDict):
-    """One version."""
+class ProbeShape(TypedDict):
+    """The last probe of a server: whether its answer was good, when it came, how long it took, and what was wrong."""
 
-    servers: list[str]
+    ok: bool
+    at: float
+    took_ms: float
+    detail: str
+
+
+class ServerShape(TypedDict):
+    """One server. `state`: up, suspect, out (by probes), ejected (by traffic), trial, warming or drained; `why`: for
+    people, empty when it is up.
+
+    `phi`: the suspicion, None where it is not probed. `in_flight`: requests and tunnels. `idle`: drained, with nothing
+    in flight any more: it can be stopped. `probe`: None before the first. `ejected_until_s`: seconds from now.
+    """
+
+    address: str
+    state: str
+    why: str
+    phi: float | None
+    in_flight: int
+    idle: bool
+    drained: bool
+    probe: ProbeShape | None
+    ejected_until_s: float | None
+
+
+class VersionShape(TypedDict):
+    """One version. `state`: up, down or drained (every server of it); `why`: for people, empty when it is up.
+
+    `idle`: every server is. `queue`: requests that wait for a place. `limit`: how many may be in flight now, None for
+    as many as come.
+    """
+
+    name: str
+    state: str
+    why: str
+    in_flight: int
+    idle: bool
+    queue: int
+    limit: float | None
+    servers: list[ServerShape]
+
+
+class Versions(TypedDict):
+    """Every version at one revision."""
+
+    revision: int
+    versions: list[VersionShape]
 
 
 class StickyShape(TypedDict):
@@ -61,7 +107,11 @@ class PendingShape(TypedDict):
 
 
 class RouteShape(TypedDict):
-    """One route. `revision` is its ETag. `as_written`: whether it goes as the file says. `shares` add up to 1."""
+    """One route. `revision` is its ETag. `as_written`: whether it goes as the file says. `shares` add up to 1.
+
+    `effective`: the shares as requests are really sent while versions are down or drained; they add up to 1 unless some
+    are refused or wait (`when_down`).
+    """
 
     name: str
     revision: int
@@ -73,6 +123,7 @@ class RouteShape(TypedDict):
     sticky: StickyShape | None
     split: dict[str, float]
     shares: dict[str, float]
+    effective: dict[str, float]
     shadow: ShadowShape | None
     as_written: bool
     can_undo: bool
@@ -143,7 +194,7 @@ class Status(TypedDict):
     ready: bool
     reasons: list[str]
     listen: list[str]
-    versions: dict[str, Servers]
+    versions: dict[str, VersionShape]
     routes: list[StatusRoute]
     workers: list[WorkerShape]
     restarts: int

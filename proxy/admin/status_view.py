@@ -9,6 +9,7 @@ from proxy import __version__
 from proxy.admin import shapes
 from proxy.admin.control import Control
 from proxy.admin.route_views import event_view, route_view
+from proxy.admin.version_views import states_of, versions_view
 from proxy.controlplane.events import Event
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.workers.slot import Slot
@@ -26,7 +27,7 @@ def readiness(supervisor: Supervisor) -> shapes.Ready:
 def status(control: Control, last_changes: Mapping[str, Event]) -> shapes.Status:
     """Everything an operator asks first: what goes where, how it fares, who does the work."""
     supervisor, commands = control.supervisor, control.commands
-    snapshot, fold = supervisor.snapshot, supervisor.fold
+    fold = supervisor.fold
     ready = readiness(supervisor)
     return {
         "turnout": __version__,
@@ -36,9 +37,7 @@ def status(control: Control, last_changes: Mapping[str, Event]) -> shapes.Status
         "ready": ready["ready"],
         "reasons": ready["reasons"],
         "listen": list(supervisor.listeners.addresses),
-        "versions": {
-            version.name: {"servers": [server.address for server in version.servers]} for version in snapshot.versions
-        },
+        "versions": versions_view(control),
         "routes": _routes(control, last_changes),
         "workers": [_worker(slot, fold) for slot in supervisor.slots],
         "restarts": supervisor.restarts,
@@ -49,14 +48,14 @@ def status(control: Control, last_changes: Mapping[str, Event]) -> shapes.Status
 
 def _routes(control: Control, last_changes: Mapping[str, Event]) -> list[shapes.StatusRoute]:
     snapshot, state = control.supervisor.snapshot, control.commands.state
-    totals, now = _Totals(control.supervisor.fold), control.wall()
+    totals, now, states = _Totals(control.supervisor.fold), control.wall(), states_of(control)
     views: list[shapes.StatusRoute] = []
     for route in snapshot.routes:
         if route.name not in state.routes:      # a reload is under way
             continue
         last = last_changes.get(route.name)
         views.append({
-            **route_view(route, state.routes[route.name], now),
+            **route_view(route, state.routes[route.name], now, states),
             "totals": {version: totals.of(route.name, version) for version, _ in route.split},
             "last_change": None if last is None else event_view(last),
         })

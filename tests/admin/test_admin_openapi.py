@@ -41,7 +41,7 @@ def test_what_is_served_is_described_and_what_is_described_is_served() -> None:
               if route.resource is not None and route.method != "HEAD"}
     paths = {(method.upper(), path) for path, methods in description["paths"].items() for method in methods}
     assert routes == paths
-    assert len(paths) == 25
+    assert len(paths) >= 27
 
 
 def test_every_schema_in_it_is_one(description: Json) -> None:
@@ -67,7 +67,7 @@ def test_every_reference_leads_somewhere(description: Json) -> None:
 def test_it_is_openapi_3_1_to_a_strict_reader(description: Json) -> None:
     schema = schemathesis.openapi.from_dict(description)
     schema.validate()
-    assert len(list(schema.get_all_operations())) == 25
+    assert len(list(schema.get_all_operations())) == sum(map(len, description["paths"].values()))
 
 
 def test_each_operation_says_who_may_and_what_it_answers(description: Json) -> None:

@@ -50,6 +50,8 @@ class WorkerProcess:
         self.life = life
         self.state = State.STARTING
         self.revision = 0
+        self.counted = 0
+        """The revision by which it served when it last said what it has counted."""
         self.cut = 0
         self.is_ready = False
         """Whether it has asked for its first snapshot."""
@@ -179,6 +181,7 @@ class WorkerProcess:
                 self._on_change()
                 self.begin()
             case Stats():
+                self.counted = self.revision
                 self._on_stats(self.life, message)
             case Applied(revision):
                 self.revision = revision

@@ -1,0 +1,49 @@
+"""Looking at versions and their servers: what an operator asks when something is down, and before stopping a server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from proxy.admin import shapes
+from proxy.admin.answers import json_answer
+from proxy.admin.control import Control
+from proxy.admin.operations import Call, Operation
+from proxy.admin.problems import Refused
+from proxy.admin.version_views import version_view, versions_view
+from proxy.settings.units import quote
+
+_ALL = "/api/v1/versions"
+
+
+class VersionHandlers:
+    """See the module."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def operations(self) -> Sequence[Operation]:
+        """What is asked here."""
+        return [
+            Operation("GET", _ALL, self.versions, "viewer", "Every version with its servers and how they are",
+                      shapes.Versions),
+            Operation("GET", _ALL + "/{version}", self.version, "viewer", "One version with its servers",
+                      shapes.VersionShape),
+        ]
+
+    async def versions(self, _: Call) -> web.Response:
+        """All of them, in the order of the file."""
+        view: shapes.Versions = {
+            "revision": self._control.commands.state.revision,
+            "versions": list(versions_view(self._control).values()),
+        }
+        return json_answer(view)
+
+    async def version(self, call: Call) -> web.Response:
+        """One of them."""
+        name = call.request.match_info["version"]
+        view = version_view(self._control, name)
+        if view is None:
+            raise Refused(404, f"no version is called {quote(name)}; `{_ALL}` lists them", kind="unknown-version")
+        return json_answer(view)
