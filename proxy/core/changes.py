@@ -1,8 +1,8 @@
 """What each command makes of the state: pure functions from one state to the next, or the reason why not.
 
-Invariant: a Step in which nothing moves leaves the state as it was, the very same object; any other has a state at exactly one
-revision more. Nothing here waits, asks the time or draws: the same question always gets the same answer, so that a
-dry run is what would have happened.
+Invariant: a Step in which nothing moves leaves the state as it was, the very same object; any other has a state at
+exactly one revision more. Nothing here waits, asks the time or draws: the same question always gets the same answer, so
+that a dry run is what would have happened.
 
 `pending` follows the confirmed commit of NETCONF (RFC 6241 §8.4): a change made while another one is pending keeps
 what to go back to; one made without a time confirms both.

@@ -94,6 +94,23 @@ def lost(route: Route, split: Iterable[tuple[str, float]], empty: Collection[str
             if weight > 0 and version in empty and (version == route.baseline or not refuge)]
 
 
+def consequences(
+    before: State, after: State, versions: Collection[Version], routes: Iterable[Route]
+) -> tuple[str, ...]:
+    """What the author of a drain should know of each version that has no server left in service by it."""
+    was, now = without_servers(before.drained, versions), without_servers(after.drained, versions)
+    known = [(route, after.routes[route.name].course.split) for route in routes if route.name in after.routes]
+    notes: list[str] = []
+    for version in sorted(now - was):
+        gone = [route.name for route, split in known if version in lost(route, split, now)]
+        diverted = [route.name for route, split in known if dict(split).get(version) and route.name not in gone]
+        stuck = [route.name for route, split in known if route.baseline == version and not dict(split).get(version)]
+        notes += [f"requests of {_list(names)} for `{version}` {what} until it is restored" for names, what in (
+            (gone, "are refused"), (diverted, "go to the baseline")) if names]
+        notes += [f"{_list(stuck)} cannot be rolled back to `{version}` until it is restored"] if stuck else []
+    return tuple(notes)
+
+
 def _stranded(before: State, after: State, versions: Collection[Version], routes: Iterable[Route]) -> list[Route]:
     """The routes of which a version loses its last server in a step, with nowhere else for its requests to go."""
     was, now = without_servers(before.drained, versions), without_servers(after.drained, versions)
@@ -108,11 +125,10 @@ def _move_first(
     version: Version, server: str | None, routes: list[Route], after: State, versions: Collection[Version]
 ) -> str:
     empty = without_servers(after.drained, versions)
-    names = ", ".join(f"`{route.name}`" for route in routes[:_NAMED])
-    more = f" and {len(routes) - _NAMED} more" if len(routes) > _NAMED else ""
-    what = f"`{version.name}` is" if server is None else f"{server} is the last server in service of `{version.name}`,"
+    names = _list([route.name for route in routes])
+    what = f"`{version.name}` is" if server is None else f"{server}, the last server of `{version.name}` in service, is"
     ways = "; ".join(_way_out(route, version.name, after, empty) for route in routes[:_NAMED])
-    return (f"{what} needed: requests of {names}{more} would have nowhere to go; move them first ({ways}), or drain it "
+    return (f"{what} still needed: requests of {names} would have nowhere to go; move them first ({ways}), or drain it "
             "all the same with `force`")
 
 
@@ -124,7 +140,12 @@ def _way_out(route: Route, version: str, after: State, empty: Collection[str]) -
         to = route.baseline if route.baseline in others else others[0]
         return f"`turnout weight {route.name} {' '.join(f'{name}={100 if name == to else 0}' for name, _ in split)}`"
     drained = [name for name, _ in split if name != version]
-    return f"`turnout restore {drained[0]}`" if drained else f"`{route.name}` has no other version: give it a server more"
+    return f"`turnout restore {drained[0]}`" if drained else f"give `{version}` another server: it is the only version"
+
+
+def _list(names: Collection[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(f"`{name}`" for name in list(names)[:_NAMED]) + more
 
 
 def _step(state: State, verb: str, version: str, server: str | None, mine: frozenset[str]) -> Step:
@@ -135,7 +156,8 @@ def _step(state: State, verb: str, version: str, server: str | None, mine: froze
 
 
 def _service(verb: str, version: str, server: str | None, before: Drains, after: Drains, reason: str = "") -> Service:
-    return Service(verb, version, server, tuple(sorted(_of(before, version))), tuple(sorted(_of(after, version))), reason)
+    was, now = (tuple(sorted(_of(drained, version))) for drained in (before, after))
+    return Service(verb, version, server, was, now, reason)
 
 
 def _of(drained: Drains, version: str) -> frozenset[str]:

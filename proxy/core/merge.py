@@ -20,7 +20,7 @@ from proxy.core.state import Course, RouteState, State
 
 
 def initial(routes: Iterable[Route], versions: Iterable[Version], stored: State | None, now: float) -> Step:
-    """The state to start with: the file's routes and versions, with what `stored` (the last journaled one) says of them.
+    """The state to start with: the file's, with what `stored` (the last journaled one) says of its routes and versions.
 
     What should have been confirmed before `now` (seconds since the epoch) is reverted, without asking whether the way
     back is open: at a start, nobody knows yet who is there. Revision 1 without a stored state; the stored one when

@@ -21,8 +21,8 @@ from proxy.controlplane.events import Author, Event
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Patience, Supervisor
 from proxy.controlplane.workers.listeners import open_listeners
-from proxy.core.listen import Listen
 from proxy.core.draining import out_of_service
+from proxy.core.listen import Listen
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State

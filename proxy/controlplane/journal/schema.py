@@ -63,7 +63,8 @@ def _keep_what_is_drained(database: sqlite3.Connection) -> None:
     """Servers can be out of service since version 3. While none is, the digest in `head` is the same."""
     database.execute(
         # `server`: its address; empty for all of the version (core.draining).
-        "CREATE TABLE drained (version TEXT NOT NULL, server TEXT NOT NULL, PRIMARY KEY (version, server)) WITHOUT ROWID"
+        """CREATE TABLE drained (
+        version TEXT NOT NULL, server TEXT NOT NULL, PRIMARY KEY (version, server)) WITHOUT ROWID"""
     )
 
 
