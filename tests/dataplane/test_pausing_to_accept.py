@@ -1,0 +1,124 @@
+"""No room for more: connections wait in the queue, those that are there go on, and the reason is told."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from proxy.core.overload.room import SMALL_CROWD
+from proxy.dataplane.worker import Worker
+from tests.support.story import Story, WatchedWorker, get
+from tests.support.worker import a_snapshot
+
+
+def paused(worker: WatchedWorker) -> dict[str, float]:
+    """The gauge, by reason."""
+    gauges = worker.call(lambda w: w.counters.collect().gauges)
+    return {labels[0]: value for name, labels, value in gauges if name == "turnout_accept_paused"}
+
+
+def say(reason: str) -> dict[str, int]:
+    return {each: int(each == reason) for each in ("connections", "descriptors", "memory")}
+
+
+@contextmanager
+def descriptors(most: int) -> Iterator[None]:
+    """As long as this lasts, the process may open so many files; what it has open stays."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_while_there_is_room_nothing_is_paused(story: Story) -> None:
+    worker = story.worker(story.strict(), limits={"memory": 1 << 50})
+    assert story.client(worker).ask(get()).status == 200
+    worker.pass_time(1)
+    assert paused(worker) == say("")
+
+
+def test_as_many_as_may_be_is_told_as_the_reason_until_one_leaves(story: Story) -> None:
+    worker = story.worker(story.strict(), limits={"connections": 2})
+    here = [story.client(worker) for _ in range(2)]
+    assert [client.ask(get()).status for client in here] == [200, 200]
+    assert paused(worker) == say("connections")
+    here[0].close()
+    worker.wait_until(lambda w: len(w.clients) == 1)
+    assert paused(worker) == say("")
+
+
+def test_connections_leave_as_many_descriptors_for_those_to_servers(story: Story) -> None:
+    origin = story.strict()
+    with descriptors(64 + 2 * 5 + 1):
+        worker = story.worker(origin)
+    clients = [story.client(worker) for _ in range(8)]
+    for client in clients[:5]:
+        assert client.ask(get()).status == 200
+    assert worker.call(lambda w: len(w.clients)) == 5
+    assert paused(worker) == say("descriptors")
+    for client in clients[:5]:
+        client.close()
+    assert clients[7].ask(get()).status == 200
+
+
+def test_a_limit_of_descriptors_that_was_raised_holds_with_the_next_snapshot(story: Story) -> None:
+    origin = story.strict()
+    with descriptors(66):
+        worker = story.worker(origin)
+    first, second = story.client(worker), story.client(worker)
+    assert first.ask(get()).status == 200
+    assert worker.call(lambda w: len(w.clients)) == 1
+    worker.apply(a_snapshot(origin, revision=2))
+    assert second.ask(get()).status == 200
+
+
+def is_large(worker: Worker) -> bool:
+    return worker.admission.most == SMALL_CROWD
+
+
+def test_a_worker_above_its_memory_lets_no_crowd_in_and_serves_those_who_are_there(story: Story) -> None:
+    origin = story.strict()
+    worker = story.worker(origin)
+    here = [story.client(worker) for _ in range(SMALL_CROWD + 4)]
+    assert {client.ask(get()).status for client in here} == {200}
+    worker.apply(a_snapshot(origin, limits={"memory": 1 << 20}, revision=2))
+    worker.wait_until(is_large)
+    late = story.client(worker)
+    late.send(get("/late"))
+    assert {client.ask(get()).status for client in here} == {200}
+    assert worker.call(lambda w: len(w.clients)) == len(here)
+    worker.wait_until(lambda w: w.counters.accept_paused == "memory")
+    assert paused(worker) == say("memory")
+    for client in here[:5]:
+        client.close()
+    assert late.response().body == b"GET /late 0"
+
+
+def test_who_waits_for_memory_is_let_in_when_there_is_enough(story: Story) -> None:
+    origin = story.strict()
+    worker = story.worker(origin, limits={"memory": 1 << 20})
+    worker.wait_until(is_large)
+    clients = [story.client(worker) for _ in range(SMALL_CROWD + 3)]
+    for client in clients:
+        client.send(get())
+    worker.wait_until(lambda w: len(w.clients) == SMALL_CROWD)
+    assert {client.response().status for client in clients[:SMALL_CROWD]} == {200}
+    worker.apply(a_snapshot(origin, limits={"memory": 1 << 50}, revision=2))
+    assert {client.response().status for client in clients[SMALL_CROWD:]} == {200}
+    assert paused(worker) == say("")
+
+
+def test_without_a_limit_of_memory_a_worker_that_was_too_large_is_so_no_more(story: Story) -> None:
+    origin = story.strict()
+    worker = story.worker(origin, limits={"memory": 1 << 20})
+    worker.wait_until(is_large)
+    worker.apply(a_snapshot(origin, revision=2))
+    worker.wait_until(lambda w: not is_large(w))
+
+
+def test_workers_share_the_memory(story: Story) -> None:
+    own = story.serving(a_snapshot(story.strict(), limits={"memory": 1 << 30}), workers=1024)
+    own.wait_until(is_large)
