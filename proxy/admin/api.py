@@ -16,6 +16,7 @@ from proxy.admin.doors import Connection
 from proxy.admin.failures import Failures
 from proxy.admin.guard import Guard
 from proxy.admin.handlers_config import ConfigHandlers
+from proxy.admin.handlers_drain import DrainHandlers
 from proxy.admin.handlers_events import EventHandlers
 from proxy.admin.handlers_explain import ExplainHandlers
 from proxy.admin.handlers_process import ProcessHandlers
@@ -60,7 +61,7 @@ class Api:
             StatusHandlers(control, self._failures, self.tally), RouteHandlers(control),
             ShadowHandlers(control, self.recordings, self._guard.still_holds), ExplainHandlers(control),
             EventHandlers(control, self.streams, self._guard.still_holds), ConfigHandlers(control),
-            VersionHandlers(control),
+            VersionHandlers(control), DrainHandlers(control),
             ProcessHandlers(control, lambda: json_bytes(document(self.operations))),
         )
         return [operation for topic in topics for operation in topic.operations()]

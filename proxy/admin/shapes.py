@@ -239,6 +239,12 @@ class RoutesChanged(Changed):
     routes: list[RouteShape]
 
 
+class VersionChanged(Changed):
+    """A change of what is in service. A server of it can be stopped when it is `idle`."""
+
+    version: VersionShape
+
+
 class Events(TypedDict):
     """A page of events, oldest first. `more`: whether there are others behind; `last_id`: the newest of all."""
 
@@ -256,13 +262,15 @@ class VersionOdds(TypedDict):
 
 
 class Explained(TypedDict):
-    """Where a request goes and why. `version` is None where chance decides: then `versions` has the odds.
+    """Where a request goes and why. `version` is None where chance decides: then `versions` has the odds. `sent_to`: who
+    is really sent it, another one where `version` is down; None where chance decides, or where nobody is.
 
     `why` is for people, one step each; `steps` has the same for programs.
     """
 
     route: str | None
     version: str | None
+    sent_to: str | None
     reason: str | None
     drawn: bool
     why: list[str]
