@@ -21,6 +21,7 @@ from proxy.controlplane.commands.commands import Commands
 from proxy.controlplane.comparer.comparer import Comparer
 from proxy.controlplane.errors import NotJournaled
 from proxy.controlplane.events import TURNOUT, Author
+from proxy.controlplane.health.watch import HealthWatch
 from proxy.controlplane.journal.errors import StateError
 from proxy.controlplane.journal.folder import last_holder
 from proxy.controlplane.journal.journal import Journal
@@ -68,7 +69,8 @@ class Program:
         self.supervisor.keep_files = inherited is not None  # they are the predecessor's until we have taken over
         self.supervisor.follow(self.orphans)
         self.comparer = Comparer(self.supervisor)
-        self.supervisor.on_snapshot = self.comparer.configure
+        self.health = HealthWatch(self.supervisor)
+        self.supervisor.on_snapshot = self._configure
         self.admin: Listeners | None = None
         self.handover = Handover(self.supervisor, Household(self.estate, self.freeze, self.thaw))
 
@@ -166,6 +168,10 @@ class Program:
 
     # ---- while it serves
 
+    def _configure(self, snapshot: Snapshot) -> None:
+        self.comparer.configure(snapshot)
+        self.health.configure(snapshot)
+
     async def upgrade(self, author: Author, reason: str) -> int:
         """Hand over to a successor. Raises HandingOver and UpgradeFailed; the latter is journaled."""
         self.handover.must_be_possible()  # before anything of an upgrade that is under way is overwritten
@@ -221,12 +227,14 @@ class Program:
         inherited = self._inherited
         if inherited is None or inherited.taken:
             await self.supervisor.stop(0.0)
+            await self.health.stop()
             await self.comparer.stop()
             self._let_go()
         else:
             self._let_go()
             await inherited.close()
             await self.supervisor.stop(self.settings.policy.timeouts.drain)
+            await self.health.stop()
             await self.comparer.stop()
 
     def _let_go(self) -> None:

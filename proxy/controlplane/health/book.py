@@ -29,14 +29,17 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A server (or, with an empty `server`, a version) went out or came in. `until_s`: when it may be tried, from now."""
+    """A server (or, with an empty `server`, a version) went out or came in.
+
+    `by`: None for a version. `until`: when what traffic put out is tried again, in seconds since the epoch; else None.
+    """
 
     version: str
     server: str
     out: bool
-    by: Literal["probe", "traffic"]
+    by: Literal["probe", "traffic"] | None
     why: str
-    until_s: float | None = None
+    until: float | None = None
 
 
 @dataclass(slots=True)
@@ -188,8 +191,8 @@ class HealthBook:
             self.ejections[news.version, news.server] += 1
         else:
             entry.back_at = now
-        until_s = max(0.0, news.until - now) if news.out else None
-        self.on_turn(Turn(news.version, news.server, news.out, "traffic", news.why, until_s))
+        until = self.wall() + news.until - now if news.out else None
+        self.on_turn(Turn(news.version, news.server, news.out, "traffic", news.why, until))
         self._tell_version(page)
         return True
 
@@ -232,9 +235,7 @@ class HealthBook:
         if state == "drained" or (state == "down") == page.said_down:
             return
         page.said_down = state == "down"
-        by: Literal["probe", "traffic"] = "traffic" if any(
-            entry.ejected for entry in page.entries.values()) or page.news is not None else "probe"
-        self.on_turn(Turn(page.version.name, "", page.said_down, by, self._why(page, state, False)))
+        self.on_turn(Turn(page.version.name, "", page.said_down, None, self._why(page, state, False)))
 
     def _standings(self, page: _Page) -> list[Standing]:
         return [Standing((page.version.name, address) in self._drained, not entry.out and not entry.ejected)

@@ -17,7 +17,7 @@ traffic), trial (its ejection is over, one request is the probation), warming (j
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """How one probe ended, and when: `at`, in seconds since the epoch. `took_s`: since it began. `detail`: for people."""
+    """How a probe ended, and when: `at`, in seconds since the epoch. `took_s`: since it began. `detail`: for people."""
 
     outcome: Outcome
     at: float

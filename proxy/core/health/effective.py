@@ -17,8 +17,8 @@ def destination(route: Route, version: str, states: Mapping[str, VersionState]) 
     """The version that is really sent what the split gives to `version`; None: nobody, it is refused or waits.
 
     A candidate that is not up goes by the route's `when_down`. With `baseline`, but a baseline that is not up either,
-    there is nowhere to go: the servers of a version that is down are tried all the same, those of one that is drained never.
-    A version that `states` does not name is up.
+    there is nowhere to go: the servers of a version that is down are tried all the same, those of one that is drained
+    never. A version that `states` does not name is up.
     """
     own, home = states.get(version, "up"), states.get(route.baseline, "up")
     if own == "up":

@@ -57,6 +57,10 @@ class Probing:
         self._asked += 1
         self._asked_at = now
 
+    def unasked(self) -> None:
+        """Take back the last `asked`: the probe could not be made."""
+        self._asked -= 1
+
     def answered(self, now: float, ok: bool, why: str = "", *, paused: bool = False) -> bool:
         """Take in how a probe ended; whether that put it out or brought it in.
 
