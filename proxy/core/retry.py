@@ -45,30 +45,58 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
 class Failure(Enum):
-    """How an attempt failed, by what the server may have done before."""
+    """How an attempt failed, by what the server may have done before. The value is the attempt's outcome in metrics."""
 
-    CONNECT = "no connection came about, so nothing was sent: refused, unreachable, timed out, name not resolved"
-    CLOSED = "the connection, pooled or new, was closed or reset before the first byte of an answer"
-    TIMEOUT = "the server has the request and did not answer in time: it may still be working on it"
-    ANSWER = "an answer had begun: it was cut, or is no HTTP"
+    CONNECT = "connect"
+    """No connection came about, so nothing was sent: refused, unreachable, timed out, name not resolved."""
+    CLOSED = "reset"
+    """The connection, pooled or new, was closed or reset before the first byte of an answer."""
+    TIMEOUT = "timeout"
+    """The server has the request and did not answer in time: it may still be working on it."""
+    ANSWER = "bad-answer"
+    """An answer had begun: it was cut, or is no HTTP."""
+    STATUS = "error"
+    """The answer is a 5xx: the server says itself that it failed."""
 
 
-def may_retry(method: bytes, failure: Failure, *, body_taken: int, attempt: int) -> bool:
-    """Whether another attempt may be made, preferably at another server and never on another pooled connection.
+RETRIED_STATUSES = {502: "502", 503: "503", 504: "504"}
+"""By the name of their cause: what gateways and servers say that could not do anything with the request just now."""
+RESCUED_STATUSES = frozenset({500, 502, 503, 504})
+"""501 and 505 say something of the request, and the baseline would say the same."""
 
-    `body_taken`: bytes of the request body that were taken from the client for attempts so far and are gone, since the
-    proxy keeps no copy. `attempt`: number of the attempt that failed, from 1.
+
+def may_retry(rule: Retry, failure: Failure, *, idempotent: bool, repeatable: bool, attempt: int,
+              status: int = 0) -> bool:
+    """Whether another attempt may be made, at another server.
+
+    `idempotent`: whether the request may be processed twice. `repeatable`: whether all that was taken of its body is
+    still there. `attempt`: number of the attempt that failed, from 1. `status`: of the answer that failed.
 
     CLOSED is the race of RFC 9112 §9.3.1 between a server that closes an idle connection and a request under way: the
-    server may have read the request, hence only for idempotent methods. After TIMEOUT a retry would double the load
-    of a server that is too slow already; after ANSWER it would hide that the version answers badly.
+    server may have read the request, hence only for idempotent ones. After ANSWER a retry would hide that the version
+    answers badly.
     """
-    if attempt >= MAX_ATTEMPTS or body_taken > 0:
+    if attempt >= rule.attempts or failure is Failure.ANSWER:
         return False
-    match failure:
-        case Failure.CONNECT:
-            return True
-        case Failure.CLOSED:
-            return method in IDEMPOTENT
-        case Failure.TIMEOUT | Failure.ANSWER:
-            return False
+    if failure is Failure.CONNECT:
+        return "connect" in rule.on
+    cause = RETRIED_STATUSES.get(status, "") if failure is Failure.STATUS else failure.value
+    return idempotent and repeatable and cause in rule.on
+
+
+def may_rescue(failure: Failure, *, idempotent: bool, repeatable: bool, status: int = 0) -> bool:
+    """Whether a request that a candidate failed may be sent to the baseline."""
+    if failure is Failure.CONNECT:
+        return True
+    if failure is Failure.STATUS and status not in RESCUED_STATUSES:
+        return False
+    return idempotent and repeatable
+
+
+def pause_s(rule: Retry, retry: int, chance: float) -> float:
+    """How long to wait before a retry, in seconds. `retry`: its number, from 1; `chance`: drawn from [0, 1).
+
+    Exponential with jitter, so that those who failed together do not come again together.
+    """
+    mean: float = min(rule.most_backoff_s, rule.backoff_s * 2.0 ** min(retry - 1, 32))
+    return mean * (0.5 + chance)
