@@ -262,9 +262,9 @@ class VersionOdds(TypedDict):
 
 
 class Explained(TypedDict):
-    """Where a request goes and why. `version` is None where chance decides: then `versions` has the odds. `sent_to`: who
-    is really sent it, another one where `version` is down; None where chance decides, or where nobody is.
+    """Where a request goes and why. `version` is None where chance decides: then `versions` has the odds.
 
+    `sent_to`: who is really sent it, another one where `version` is down; None where chance decides, or nobody is.
     `why` is for people, one step each; `steps` has the same for programs.
     """
 
