@@ -6,14 +6,19 @@ checked in `crosscheck`. Defaults of limits and timeouts come from the core, whi
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from proxy.core.health.values import Health
 from proxy.core.listen import Listen
-from proxy.core.route import Server, Sticky
+from proxy.core.route import Match, Route, Server, Sticky
 from proxy.core.snapshot import Limits, Timeouts
-from proxy.settings import fields
+from proxy.settings import fields, traffic_fields
+from proxy.settings.forms import OneOrMore, Shorthand
+from proxy.settings.health_model import BreakerSection, EjectSection, ProbeSection
+from proxy.settings.load_model import MOST_IN_FLIGHT, AdaptiveSection, QueueSection
+from proxy.settings.retry_model import RetrySection
 from proxy.settings.section import Section, entry, size, time
 from proxy.settings.shadow_model import ShadowSection
 from proxy.settings.units import GIB, KIB, MIB, format_duration
@@ -21,6 +26,8 @@ from proxy.settings.values import DEFAULT_BUCKETS
 
 _LIMITS = Limits()
 _TIMEOUTS = Timeouts()
+_HEALTH = Health()
+_ROUTE = Route("", Match(), (), "")
 _YEAR = 365 * 86_400.0
 _DAY = 86_400.0
 _COOKIE_LIFE = 400 * 86_400     # browsers keep none longer (draft-ietf-httpbis-rfc6265bis §5.5)
@@ -54,6 +61,14 @@ class LimitsSection(Section):
     body_rate: Annotated[int, fields.rate_or_none(GIB)] = entry(
         _LIMITS.body_rate, f"{_LIMITS.body_rate}B/s",
         "What a request body must average after its first 10 s (408); `none` for any rate.")
+    memory: Annotated[int | None, fields.size_or_none(64 * MIB, 1024 * GIB)] = entry(
+        None, "none", "Above it no connections are accepted, all workers together.", examples=["2GiB"])
+    client_connections: Annotated[int | None, traffic_fields.count_or_none(1, 10_000_000)] = entry(
+        None, "none", "Most connections of one client address, in each worker.", examples=[100])
+    client_rate: Annotated[float | None, traffic_fields.frequency_or_none(1 / 3600, 1_000_000)] = entry(
+        None, "none", "Requests of one client address, in each worker (429).", examples=["100/s", "6000/m"])
+    client_burst: Annotated[int | None, traffic_fields.count_or_none(1, 1_000_000)] = entry(
+        None, "none", "How many of them may come at once; `none`: as many as in one second.", examples=[200])
 
 
 class TimeoutsSection(Section):
@@ -127,11 +142,33 @@ class JournalSection(Section):
 
 
 class VersionSection(Section):
-    """One deployment of the service."""
+    """One deployment of the service: where it is, how it is judged, and how much it is given."""
 
     servers: list[Annotated[Server, fields.SERVER]] = Field(
         min_length=1, description="Its addresses: `http://host:port` or `unix:/path`.",
         examples=[["http://127.0.0.1:9001"], ["unix:/run/app.sock"]])
+    probe: Annotated[
+        ProbeSection | None, Shorthand(off=True, key="path", kind=traffic_fields.TARGET),
+    ] = entry(None, "off", "Asks each server whether it is well: the path alone, or a mapping; `off`: not at all.",
+              examples=["/healthz"])
+    ejection: Annotated[EjectSection | None, Shorthand(off=True, on=True)] = entry(
+        EjectSection(), {}, "Servers that fail real requests get no more of them; `off`: they do.", alias="eject")
+    breaker: Annotated[BreakerSection | None, Shorthand(off=True, on=True)] = entry(
+        BreakerSection(), {}, "A version that fails gets no more requests, where another can take them.")
+    panic: Annotated[float, traffic_fields.part(0, 100)] = entry(
+        _HEALTH.panic, "30%", "With less than this part of its servers in, all are tried again.")
+    slow_start_s: Annotated[float, traffic_fields.SLOW_START] = entry(
+        _HEALTH.slow_start_s, "none", "How long a server that comes back takes to get its full part; `none`: at once.",
+        alias="slow_start")
+    in_flight: Annotated[int | None, traffic_fields.count_or_none(1, MOST_IN_FLIGHT)] = entry(
+        None, "none", "Most requests in flight at this version, all workers together (503).")
+    per_server: Annotated[int | None, traffic_fields.count_or_none(1, MOST_IN_FLIGHT)] = entry(
+        None, "none", "Most requests in flight at each of its servers, all workers together.", alias="server_in_flight")
+    queue: Annotated[
+        QueueSection, Shorthand(key="length", kind=fields.count(0, MOST_IN_FLIGHT)),
+    ] = entry(QueueSection(), {}, "Requests that may wait for a place: how many alone, or a mapping.", examples=[100])
+    adaptive: Annotated[AdaptiveSection | None, Shorthand(off=True, on=True)] = entry(
+        None, "off", "A limit on requests in flight that follows the latency.")
 
 
 class MatchSection(Section):
@@ -191,6 +228,16 @@ class RouteSection(Section):
     sticky: StickySection | None = entry(None, None, "Keeps each client with its version.")
     override: OverrideSection | None = entry(None, None, "Lets a request name its version.")
     shadow: ShadowSection | None = entry(None, None, "Copies requests to another version.")
+    retry: Annotated[RetrySection | None, Shorthand(off=True, on=True)] = entry(
+        RetrySection(), {}, "What failed attempts are followed by; `off`: nothing.")
+    rescue: Annotated[bool, fields.FLAG] = entry(
+        False, False, "Whether the baseline answers an idempotent request that failed at a candidate.")
+    when_down: Annotated[Literal["baseline", "fail", "hold"], fields.choice("baseline", "fail", "hold")] = entry(
+        "baseline", "baseline", "What becomes of the requests of a candidate that is down.")
+    spill: Annotated[int, fields.count(0, MOST_IN_FLIGHT)] = entry(
+        _ROUTE.spill, _ROUTE.spill, "How many of those the baseline is given at once, all workers together (503).")
+    priority: Annotated[int, traffic_fields.PRIORITY] = entry(
+        _ROUTE.priority, "normal", "Whose requests go first where some must wait: `low`, `normal` or `high`.")
     salt: Annotated[str | None, fields.SALT] = entry(
         None, None, "What decides which clients move first; the route's name, if left out.")
 
@@ -199,7 +246,7 @@ class FileSection(Section):
     """The configuration of Turnout: which traffic goes to which version of a service."""
 
     listen: Annotated[
-        list[Annotated[Listen, fields.LISTEN]], Field(min_length=1, max_length=64), fields.OneOrMore(),
+        list[Annotated[Listen, fields.LISTEN]], Field(min_length=1, max_length=64), OneOrMore(),
     ] = Field(
         default=[Listen("127.0.0.1", 8080)], description="Where clients connect: one address or a list.",
         json_schema_extra={"default": "127.0.0.1:8080"}, examples=["0.0.0.0:80", ["127.0.0.1:8080", "[::1]:8080"]])

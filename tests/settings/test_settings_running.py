@@ -28,14 +28,26 @@ watch: none
 secret: only-for-trying-it-out
 access_log: "/var/log/$$HOME/access.log"
 trusted_proxies: [10.0.0.0/8, "fd00::/8"]
-limits: {body: 1.5MiB, body_rate: none, head: 1000B}
+limits: {body: 1.5MiB, body_rate: none, head: 1000B, memory: 1.5GiB, client_connections: 7, client_rate: 90/m,
+         client_burst: 3}
 timeouts: {connect: 2.5ms, drain: 0s, tunnel_grace: 0s, orphan: 1h30m, keepalive: 1d1ms}
 metrics: {buckets: [50us, 1.5ms, 2.5s, 2m]}
 journal: {events: 100}
 versions:
-  "null": {servers: ["unix:/run/a.sock"]}
-  "012": {servers: ["http://[::1]:9000", "http://app"]}
-  no: {servers: ["http://app:81"]}
+  "null": {servers: ["unix:/run/a.sock"], eject: off, breaker: off, queue: 7, panic: 0%, adaptive: on}
+  "012": {servers: ["http://[::1]:9000", "http://app"], probe: "/a?b=$$c", queue: 7}
+  no:
+    servers: ["http://app:81"]
+    probe: {path: /h, interval: 1.5s, timeout: 2ms, rise: 1, fall: 100, status: [204, 300-399], body: "$$ok",
+            host: "a:1", headers: {X-A: "$$"}, phi_warn: 0.5, phi_out: 12}
+    eject: {failures: 1, for: 50ms, at_most: 1.5h}
+    breaker: {failures: 33.3%, requests: 1, within: 1s, for: 50ms, trials: 1}
+    panic: 12.5%
+    slow_start: 1.5s
+    in_flight: 100
+    server_in_flight: 10
+    queue: {length: 3, wait: 2.5ms}
+    adaptive: {smallest: 3, largest: 3}
 routes:
   - name: on
     match:
@@ -45,6 +57,12 @@ routes:
     salt: "${NOT_SET:-a$$b}"
     sticky: {by: cookie, name: a$$b, max_age: none, mode: session}
     override: {header: X-V, from: ["::/0"]}
+    retry: {on: [504, connect], attempts: 10, per_try: 1.5ms, backoff: 0s, backoff_at_most: 1m, body: 1000B,
+            idempotency_key: true, budget: 333.3%, budget_floor: 1/m}
+    rescue: true
+    when_down: hold
+    spill: 0
+    priority: low
     shadow:
       {to: no, percent: 12.5%, methods: [POST], by: key, match: {path: /a$$b, header: {X-M: "$$"}}, host: "[::1]:80",
        drop_headers: [Cookie], set_headers: {Authorization: "$$x"}, max_body: 1000B, timeout: 1.5s, in_flight: 7,
@@ -55,7 +73,8 @@ routes:
                  endpoints: ["/items/{}"]}}
   - {name: wild, match: {host: "*.example.com"}, split: {no: 87.5%, "012": 12.5%}, sticky: {app_cookie: J$$},
      shadow: {to: no, percent: 0.01, compare: off, match: {header: {X-M: {present: true}}}}}
-  - {name: head, match: {path: /h}, split: {no: 1, "012": 0}, sticky: {by: header, name: X-Key}}
+  - {name: head, match: {path: /h}, split: {no: 1, "012": 0}, sticky: {by: header, name: X-Key},
+     retry: off, when_down: fail, priority: high}
   - {name: addr, match: {path: /x}, split: {no: 1, "012": 0}, sticky: {by: address}, override: {cookie: c, query: q}}
 """
 
@@ -145,6 +164,7 @@ GOOD = "versions: {a: {servers: ['http://a']}}\nroutes: [{name: r, split: {a: 1}
         ("timeouts: {drain: 1s}\nlimits: {head: 1KiB}\naccess_log: stdout\nwatch: 5s", ()),
         ("metrics: {buckets: [1s]}\ntrusted_proxies: [10.0.0.0/8]\nsecret: 0123456789abcdef", ()),
         ("admin: {tokens: [{name: a, role: viewer, token_env: A}]}", ()),
+        ("limits: {memory: 1GiB, client_connections: 5, client_rate: 5/s, client_burst: 9}", ()),
         ("state_dir: memory\nworkers: 7\nlisten: 0.0.0.0:80", ("listen", "workers", "state_dir")),
     ],
 )  # fmt: skip
@@ -154,6 +174,23 @@ def test_what_a_reload_cannot_change_is_named(line: str, names: tuple[str, ...])
     new = read(GOOD + ("" if "workers" in line else "workers: 2\n") + line, environ)
     assert differences_needing_upgrade(old, new) == names
     assert differences_needing_upgrade(new, old) == names
+
+
+@pytest.mark.parametrize("keys", [
+    "probe: /h", "eject: off", "breaker: off", "panic: 1%", "slow_start: 1s", "in_flight: 9", "queue: 9",
+    "adaptive: on",
+])
+def test_how_a_version_is_judged_and_what_it_is_given_may_change_while_it_runs(keys: str) -> None:
+    old, new = read(GOOD), read(GOOD.replace("['http://a']", f"['http://a'], {keys}"))
+    assert old.versions != new.versions
+    assert differences_needing_upgrade(old, new) == ()
+
+
+@pytest.mark.parametrize("keys", ["retry: off", "rescue: true", "when_down: fail", "spill: 9", "priority: high"])
+def test_what_becomes_of_failed_requests_may_change_while_it_runs(keys: str) -> None:
+    old, new = read(GOOD), read(GOOD.replace("split: {a: 1}", f"split: {{a: 1}}, {keys}"))
+    assert old.routes != new.routes
+    assert differences_needing_upgrade(old, new) == ()
 
 
 def test_the_order_of_addresses_is_no_difference() -> None:
