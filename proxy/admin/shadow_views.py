@@ -9,7 +9,7 @@ from proxy.admin import shapes
 from proxy.admin.control import Control
 from proxy.admin.route_views import shadow_view
 from proxy.core.route import Route
-from proxy.telemetry import counters as counted
+from proxy.telemetry import names as counted
 from proxy.telemetry import shadowing
 from proxy.telemetry.fold import Fold
 

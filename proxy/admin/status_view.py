@@ -13,7 +13,7 @@ from proxy.admin.version_views import states_of, versions_view
 from proxy.controlplane.events import Event
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.workers.slot import Slot
-from proxy.telemetry import counters as metric
+from proxy.telemetry import names as metric
 from proxy.telemetry.fold import Fold
 
 _Pair = tuple[str, str]

@@ -14,7 +14,7 @@ from proxy.controlplane.health.values import ProbeResult, ServerHealth
 from proxy.controlplane.supervisor import Supervisor
 from proxy.core.health.standing import Standing, VersionState, version_state
 from proxy.core.route import Server, Version
-from proxy.telemetry import counters as metric
+from proxy.telemetry import names as metric
 
 Pairs = frozenset[tuple[str, str]]
 _UNWELL = frozenset({"out", "ejected", "trial"})

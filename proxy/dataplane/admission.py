@@ -52,7 +52,7 @@ class Admission:
         self.most = 1
         """Client connections that this worker may have now."""
         self.scarce = ""
-        """What there is too little of for one more than that: one of `telemetry.counters.PAUSE_REASONS`."""
+        """What there is too little of for one more than that: one of `telemetry.names.PAUSE_REASONS`."""
 
     def follow(self, site: Site) -> None:
         """Go by the limits of this site. Where the rate has changed, every client begins anew with a full burst."""

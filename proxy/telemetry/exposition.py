@@ -17,10 +17,10 @@ from prometheus_client.utils import floatToGoString
 
 from proxy.telemetry import shadowing
 from proxy.telemetry.buckets import cumulative
-from proxy.telemetry.counters import DURATION
 from proxy.telemetry.facts import ComparerFacts, Facts, ServerFacts, Share, WorkerFacts
 from proxy.telemetry.families import FAMILIES, Family
 from proxy.telemetry.fold import Fold
+from proxy.telemetry.names import DURATION
 from proxy.telemetry.procstat import CpuTotals
 from proxy.telemetry.reading import (
     HistogramRows,

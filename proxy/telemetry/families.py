@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from proxy.telemetry import counters as counted
+from proxy.telemetry import names as counted
 from proxy.telemetry import shadowing
 
 Kind = Literal["counter", "gauge", "histogram", "info"]

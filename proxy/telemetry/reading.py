@@ -8,8 +8,8 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 
-from proxy.telemetry import counters as counted
 from proxy.telemetry import families as name
+from proxy.telemetry import names as counted
 from proxy.telemetry import procstat, shadowing
 from proxy.telemetry.facts import SERVER_STATES, Facts
 from proxy.telemetry.fold import Fold

@@ -8,7 +8,7 @@ import pytest
 from proxy.controlplane.health.values import ProbeResult
 from proxy.core.health.values import Probe
 from proxy.ipc.messages import Noticed
-from proxy.telemetry import counters as metric
+from proxy.telemetry import names as metric
 from tests.support.admin import Asked, run, settings
 from tests.support.deadline import until
 

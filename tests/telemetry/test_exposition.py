@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from proxy.clock import monotonic
-from proxy.telemetry import counters as metric
+from proxy.telemetry import names as metric
 from proxy.telemetry import shadowing
 from proxy.telemetry.counters import Counters
 from proxy.telemetry.exposition import ComparerFacts, Exposition, Page, ServerFacts, WorkerFacts

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from proxy.telemetry import counters as metric
+from proxy.telemetry import names as metric
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.scope import Scope
 

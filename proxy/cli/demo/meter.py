@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.telemetry.counters import DURATION
+from proxy.telemetry.names import DURATION
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.histogram import Histogram
 
