@@ -15,6 +15,7 @@ from proxy.admin.problems import Refused
 from proxy.admin.route_views import changed_view
 from proxy.admin.version_views import version_view
 from proxy.controlplane.commands.ask import Ask, Outcome
+from proxy.controlplane.commands.drainer import as_written
 from proxy.core.draining import out_of_service
 
 _ONE = "/api/v1/versions/{version}"
@@ -38,20 +39,21 @@ class DrainHandlers:
     async def drain(self, call: Call) -> web.Response:
         """Out of service."""
         name, body = call.request.match_info["version"], cast(bodies.DrainBody, call.body)
-        return await self._answer(name, self._commands.drain(name, body.server, _ask(call), force=body.force))
+        return await self._answer(name, body, self._commands.drain(name, body.server, _ask(call), force=body.force))
 
     async def restore(self, call: Call) -> web.Response:
         """Back in service."""
         name, body = call.request.match_info["version"], cast(bodies.RestoreBody, call.body)
-        return await self._answer(name, self._commands.restore(name, body.server, _ask(call)))
+        return await self._answer(name, body, self._commands.restore(name, body.server, _ask(call)))
 
-    async def _answer(self, name: str, change: Awaitable[Outcome]) -> web.Response:
+    async def _answer(self, name: str, body: bodies.RestoreBody, change: Awaitable[Outcome]) -> web.Response:
         outcome = await change
         drained = out_of_service(outcome.state.drained, self._commands.settings.versions)
         view = version_view(self._control, name, drained)
         if view is None:        # a reload took the version away while the answer was made
             raise Refused(404, f"the version `{name}` is no more", kind="unknown-version")
-        changed: shapes.VersionChanged = {**changed_view(outcome), "version": view}
+        changed: shapes.VersionChanged = {
+            **changed_view(outcome), "server": body.server and as_written(body.server), "version": view}
         return json_answer(changed)
 
 

@@ -240,8 +240,9 @@ class RoutesChanged(Changed):
 
 
 class VersionChanged(Changed):
-    """A change of what is in service. A server of it can be stopped when it is `idle`."""
+    """A change of what is in service: of one `server`, or of the whole version. What is `idle` can be stopped."""
 
+    server: str | None
     version: VersionShape
 
 

@@ -23,6 +23,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "rollback": ("proxy.cli.changes:rollback", "Send all requests to the baseline, now."),
     "undo": ("proxy.cli.changes:undo", "Return a route to what it was before its last change."),
     "confirm": ("proxy.cli.changes:confirm", "Keep a change that would go back by itself."),
+    "drain": ("proxy.cli.drain:drain", "Send nothing more to a server or a version, so that it can be stopped."),
+    "restore": ("proxy.cli.drain:restore", "Send requests again to what was drained."),
     "shadow": ("proxy.cli.shadow:shadow", "Compare two versions on copies of requests: steer, report, learn, record."),
     "replay": ("proxy.cli.replay:replay", "Send recorded requests again and compare the answers: a regression test."),
     "explain": ("proxy.cli.look:explain", "Say which version a request would get, and why."),

@@ -141,12 +141,12 @@ class Program:
         settings, journal = self.settings, self._journal
         assert journal is not None
         step = initial(settings.routes, settings.versions, stored, time.time())
-        self._moves = (*step.moves, *step.services)
+        self._moves = step.entries
         self.commands = Commands(settings, step.state, journal, self.supervisor, compile_snapshot=self.compiled,
                                  clock=monotonic, wall=time.time)
         self.control = Control(
             self.supervisor, self.commands, journal, Exposition(self.supervisor.fold, settings.buckets),
-            self.upgrade if self.handover.possible else None, comparer=self.comparer)
+            self.upgrade if self.handover.possible else None, comparer=self.comparer, health=self.health.book)
         self.supervisor.on_event = self._note
         self.comparer.on_event = self._note_comparer
 

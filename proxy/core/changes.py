@@ -67,6 +67,11 @@ class Step:
     moves: tuple[Move, ...] = ()
     services: tuple[Service, ...] = ()
 
+    @property
+    def entries(self) -> tuple[Move | Service, ...]:
+        """What the journal has to tell of it."""
+        return (*self.moves, *self.services)
+
 
 def split(
     state: State, route: Route, weights: Mapping[str, object], now: float = 0.0, within_s: float | None = None

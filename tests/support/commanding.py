@@ -132,7 +132,7 @@ async def desk(
         if script is not None:
             await supervisor.start()
         async with commands:
-            await commands.begin((*begun.moves, *begun.services))
+            await commands.begin(begun.entries)
             yield Desk(commands, supervisor, journal, time)
     finally:
         await supervisor.stop(1.0)

@@ -55,7 +55,7 @@ class Drainer:
             raise UnknownVersion(f"no version is called `{version[:64]}`{suggest(version, list(versions))}")
         problems, found = ask.problems(), versions[version]
         known = [each.address for each in found.servers]
-        address = None if server is None else _address(server)
+        address = None if server is None else as_written(server)
         if address is not None and address not in known:
             more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
             there = ", ".join(known[:_NAMED])
@@ -65,8 +65,8 @@ class Drainer:
         return found, address
 
 
-def _address(text: str) -> str:
-    """The address in the form that it has everywhere; `http://` may be left out. What is none stays as it is."""
+def as_written(text: str) -> str:
+    """A server's address in the form that it has everywhere; `http://` may be left out. What is none stays as it is."""
     for form in (text, f"http://{text}"):
         try:
             return parse_server(form).address

@@ -198,8 +198,7 @@ class Transactions:
     def _events(self, plan: Plan, ask: Ask) -> list[Event]:
         now, revision = self.wall(), plan.step.state.revision
         events = [] if plan.verb is None else [Event(now, ask.author, plan.verb, revision, reason=ask.reason)]
-        moved: tuple[Move | Service, ...] = (*plan.step.moves, *plan.step.services)
-        return events + [event_of(move, now, ask.author, revision, ask.reason) for move in moved]
+        return events + [event_of(move, now, ask.author, revision, ask.reason) for move in plan.step.entries]
 
     def _must_be_open(self) -> None:
         if self._closed_because is not None:
