@@ -139,6 +139,10 @@ class Fickle:
         """Every request it got so far, also in former lives, in their order."""
         return parse_noted(self._noted.read_text())
 
+    def noted_size(self) -> int:
+        """Grows with every request."""
+        return self._noted.stat().st_size
+
     def __enter__(self) -> Self:
         return self
 
