@@ -131,11 +131,20 @@ class RouteShape(TypedDict):
 
 
 class Totals(TypedDict):
-    """What one version of a route has answered since Turnout was started."""
+    """What one version of a route has done since Turnout was started.
+
+    Answers per client: `requests`, and `codes`, are what clients got from this version. Attempts per version:
+    `attempts` are all tries at it by outcome, however many a request took and whoever answered in the end; `retries` of
+    them were given up for another one. `rescues`: requests that failed here and went to the baseline, by what they got
+    there; `diverted`: requests that the baseline took because this version was down.
+    """
 
     requests: int
     codes: dict[str, int]
+    attempts: dict[str, int]
     retries: int
+    rescues: dict[str, int]
+    diverted: int
     in_flight: int
     p50_s: float | None
     p99_s: float | None

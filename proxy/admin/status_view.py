@@ -69,7 +69,10 @@ class _Totals:
         self._codes: dict[_Pair, dict[str, int]] = {}
         for labels, count in fold.counters(metric.REQUESTS).items():
             self._codes.setdefault((labels[0], labels[1]), {})[labels[2]] = int(count)
+        self._attempts = _by_outcome(fold.counters(metric.ATTEMPTS))
+        self._rescues = _by_outcome(fold.counters(metric.RESCUES))
         self._retries = fold.counters(metric.RETRIES)
+        self._diverted = fold.counters(metric.DIVERTED)
         self._in_flight = fold.gauges(metric.INFLIGHT)
         self._durations = fold.histograms(metric.DURATION)
 
@@ -80,11 +83,22 @@ class _Totals:
         return {
             "requests": sum(codes.values()),
             "codes": dict(sorted(codes.items())),
+            "attempts": self._attempts.get(key, {}),
             "retries": int(self._retries.get(key, 0)),
+            "rescues": self._rescues.get(key, {}),
+            "diverted": int(self._diverted.get(key, 0)),
             "in_flight": int(self._in_flight.get(key, 0)),
             "p50_s": durations.quantile(0.5) if durations else None,
             "p99_s": durations.quantile(0.99) if durations else None,
         }
+
+
+def _by_outcome(series: Mapping[tuple[str, ...], float]) -> dict[_Pair, dict[str, int]]:
+    """What was counted by route, version and outcome, sorted by the first two."""
+    sorted_out: dict[_Pair, dict[str, int]] = {}
+    for (route, version, outcome), count in series.items():
+        sorted_out.setdefault((route, version), {})[outcome] = int(count)
+    return sorted_out
 
 
 def _worker(slot: Slot, fold: Fold) -> shapes.WorkerShape:

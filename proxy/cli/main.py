@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("proxy.cli.check:check", "Check the configuration: every problem with its line, or a summary."),
     "schema": ("proxy.cli.schema:schema", "Print the JSON Schema of the configuration file."),
     "status": ("proxy.cli.status:status", "Show what goes where, how it fares, and the workers; -w live."),
+    "servers": ("proxy.cli.servers:servers", "Show every server: its state, what is in flight there, and why."),
     "weight": ("proxy.cli.changes:weight", "Set how a route's requests are divided: weight shop old=90 new=10."),
     "rollback": ("proxy.cli.changes:rollback", "Send all requests to the baseline, now."),
     "undo": ("proxy.cli.changes:undo", "Return a route to what it was before its last change."),
