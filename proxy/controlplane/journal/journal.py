@@ -225,15 +225,8 @@ class Journal:
         return number
 
     def _put(self, state: State, texts: Mapping[str, str | None], digests: Mapping[str, int]) -> None:
-        """Write the rows and the head, if the head is still the one this object has written or read."""
-        for name, text in texts.items():
-            if text is None:
-                self._database.execute("DELETE FROM routes WHERE name = ?", (name,))
-            else:
-                self._database.execute(_PUT_ROUTE, (name, text))
+        """Write the head, if it is still the one this object has written or read, and the rows."""
         known = self._state.drained if self._state else _NONE
-        self._database.executemany(_DROP_DRAINED, sorted(known - state.drained))
-        self._database.executemany(_PUT_DRAINED, sorted(state.drained - known))
         head = (state.revision, seal(state.revision, digests, state.drained))
         if self._state is None:
             written = self._database.execute(
@@ -248,3 +241,10 @@ class Journal:
             raise JournalError(
                 "another process has written to the journal since: restart Turnout, which reads it anew"
             )
+        for name, text in texts.items():
+            if text is None:
+                self._database.execute("DELETE FROM routes WHERE name = ?", (name,))
+            else:
+                self._database.execute(_PUT_ROUTE, (name, text))
+        self._database.executemany(_DROP_DRAINED, sorted(known - state.drained))
+        self._database.executemany(_PUT_DRAINED, sorted(state.drained - known))
