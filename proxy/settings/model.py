@@ -61,10 +61,11 @@ class LimitsSection(Section):
     body_rate: Annotated[int, fields.rate_or_none(GIB)] = entry(
         _LIMITS.body_rate, f"{_LIMITS.body_rate}B/s",
         "What a request body must average after its first 10 s (408); `none` for any rate.")
-    memory: Annotated[int | None, fields.size_or_none(64 * MIB, 1024 * GIB)] = entry(
-        None, "none", "Above it no connections are accepted, all workers together.", examples=["2GiB"])
+    memory: Annotated[int | None, traffic_fields.size_or_auto(64 * MIB, 1024 * GIB)] = entry(
+        None, "auto", "Above it no connections are accepted, all workers together; `auto`: 80 % of the container's.",
+        examples=["2GiB"])
     client_connections: Annotated[int | None, traffic_fields.count_or_none(1, 10_000_000)] = entry(
-        None, "none", "Most connections of one client address, in each worker.", examples=[100])
+        None, "none", "Most connections of one client address, in each worker (429).", examples=[100])
     client_rate: Annotated[float | None, traffic_fields.frequency_or_none(1 / 3600, 1_000_000)] = entry(
         None, "none", "Requests of one client address, in each worker (429).", examples=["100/s", "6000/m"])
     client_burst: Annotated[int | None, traffic_fields.count_or_none(1, 1_000_000)] = entry(

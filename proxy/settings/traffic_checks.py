@@ -16,7 +16,7 @@ from proxy.settings.section import keys_of
 from proxy.settings.shadow_checks import check_twice, workers_of
 from proxy.settings.units import MIB, format_duration, format_number, format_size, quote
 
-_LEAST_MEMORY = 64 * MIB        # what a worker takes with some hundred connections
+_LEAST_MEMORY = 64 * MIB        # twice what a worker takes that has nothing to do
 
 _Cap = tuple[str, Loc, int | None]
 
@@ -41,6 +41,8 @@ def _check_version(loc: Loc, version: VersionSection, report: Report) -> None:
         _check_probe((*loc, "probe"), version.probe, report)
     if version.ejection:
         _check_ejection((*loc, "eject"), version.ejection, report)
+    if version.breaker and version.breaker.share >= 1:
+        report.warning((*loc, "breaker", "failures"), "more than 100% never fails: write less, or `breaker: off`")
     adaptive = version.adaptive
     if adaptive and adaptive.smallest > adaptive.largest:
         report.error(_first_given((*loc, "adaptive"), adaptive, "smallest", "largest"),
@@ -143,7 +145,7 @@ def _check_limits(pieces: Pieces, workers: int, report: Report) -> None:
     if limits.memory is not None and limits.memory // workers < _LEAST_MEMORY:
         report.warning(("limits", "memory"), f"{quote(format_size(limits.memory))} are less than "
                                              f"{format_size(_LEAST_MEMORY)} for each of {workers} workers: "
-                                             "connections may never be accepted")
+                                             "that is hardly more than an idle one takes")
 
 
 def _first_given(loc: Loc, section: BaseModel, *attributes: str) -> Loc:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 from proxy.settings import fields, grammar, units
 
 _TARGET = r"/[!-\"$-~]{0,2047}"         # visible ASCII without a fragment (RFC 9112 §3.2)
 _STATUS = r"[2-5][0-9]{2}"              # final ones: an interim answer says nothing about health
+_CAUSES = ("connect", "reset", "timeout", "502", "503", "504")
 _PRIORITIES = ("low", "normal", "high")
 
 
@@ -21,6 +23,18 @@ def count_or_none(low: int, high: int) -> fields.Kind:
                        lambda count: "none" if count is None else count)
 
 
+def size_or_auto(low: int, high: int) -> fields.Kind:
+    """Bytes within bounds, or `auto` for what the machine says."""
+    kind = fields.size(low, high)
+
+    def parse(value: Any) -> object:
+        if value == "none":
+            raise ValueError(f"`none` is not a size: write `auto`, or more than there is: `{units.format_size(high)}`")
+        return None if value == "auto" else kind.parse(value)
+    return fields.Kind(parse, {"anyOf": [{"const": "auto"}, kind.schema]},
+                       lambda size: "auto" if size is None else kind.show(size))
+
+
 def part(low: float, high: float) -> fields.Kind:
     """A percentage within bounds, both in percent; its value is the fraction. The sign is needed: `0.5` would be half
     of everything to some, and one in two hundred to others.
@@ -29,7 +43,8 @@ def part(low: float, high: float) -> fields.Kind:
         text = units.text_of(value)
         if not text.endswith("%"):
             raise ValueError(f"{units.quote(text)} is not a percentage, such as `20%`")
-        return _within(text, units.parse_number(text[:-1]), low, high, _show_percent) / 100
+        _within(text, units.parse_number(text[:-1]), low, high, _show_percent)
+        return float(Fraction(text[:-1]) / 100)
     return fields.Kind(parse, fields.pattern(rf"{fields.DECIMAL}%"), _show_part)
 
 
@@ -62,6 +77,14 @@ def _floor(value: Any) -> float:
     text = units.text_of(value)
     rate = units.parse_frequency(text) if "/" in text else units.parse_number(text)
     return _within(text, rate, 0, 100_000, units.format_frequency)
+
+
+def _cause(value: Any) -> str:
+    """The nearest word is of no help where a status is meant: `504` is nothing that a `500` may have meant."""
+    text = units.text_of(value)
+    if text.isdigit() and text not in _CAUSES:
+        raise ValueError(f"{units.quote(text)}: of the statuses, only 502, 503 and 504 say that a retry may help")
+    return grammar.parse_choice(text, _CAUSES)
 
 
 def _target(value: Any) -> str:
@@ -131,7 +154,6 @@ SLOW_START = fields.Kind(_slow_start, fields.pattern(rf"none|{fields.DURATION_PA
                          lambda seconds: units.format_duration(seconds) if seconds else "none")
 FLOOR = fields.Kind(_floor, {"anyOf": [{"type": "number", "minimum": 0, "maximum": 100_000},
                                        fields.pattern(rf"{fields.DECIMAL}(?:/[smh])?")]}, units.format_frequency)
-CAUSE = fields.Kind(fields.choice("connect", "reset", "timeout", "502", "503", "504").parse,
-                    {"enum": ["connect", "reset", "timeout", "502", "503", "504", 502, 503, 504]})
+CAUSE = fields.Kind(_cause, {"enum": [*_CAUSES, 502, 503, 504]})
 PRIORITY = fields.Kind(lambda value: _PRIORITIES.index(grammar.parse_choice(value, _PRIORITIES)),
                        {"enum": list(_PRIORITIES)}, lambda priority: _PRIORITIES[priority])
