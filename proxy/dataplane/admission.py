@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.overload.clients import Key, Rates, Seats
 from proxy.core.overload.room import connections_within, is_too_large, memory_within, most_connections
-from proxy.dataplane.footprint import group_memory, machine_memory, resident_memory
+from proxy.dataplane.footprint import give_back, group_memory, machine_memory, resident_memory
 from proxy.errors import TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS
 from proxy.http1.refusal import render
 
@@ -78,8 +78,15 @@ class Admission:
         if now - self._weighed_at >= WEIGHED_EVERY_S:
             self._weighed_at = now
             if self._memory is not None or self._too_large:
-                self._too_large = is_too_large(resident_memory(), self._memory, was=self._too_large)
-                self._bound()
+                self._weigh()
+
+    def _weigh(self) -> None:
+        was = self._too_large
+        self._too_large = is_too_large(resident_memory(), self._memory, was=was)
+        if self._too_large:
+            give_back()  # else what clients no longer use would keep others out
+            self._too_large = is_too_large(resident_memory(), self._memory, was=was)
+        self._bound()
 
     # ---- clients
 

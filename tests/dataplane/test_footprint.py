@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from proxy.dataplane.footprint import group_memory, machine_memory, resident_memory
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_process_has_a_size_that_fits_its_machine() -> None:
@@ -18,6 +22,25 @@ def test_what_a_process_takes_in_addition_is_seen() -> None:
     taken = bytearray(b"x") * (32 << 20)
     assert resident_memory() - before > 24 << 20
     assert len(taken) == 32 << 20
+
+
+GREW = """
+from proxy.dataplane.footprint import give_back, resident_memory
+before = resident_memory()
+buffers = [bytes(30_000) for _ in range(4000)]
+del buffers[:-1]
+kept = resident_memory() - before
+give_back()
+print(kept, resident_memory() - before)
+"""
+
+
+def test_a_process_that_was_large_once_is_small_again_when_it_has_given_back_what_it_kept() -> None:
+    said = subprocess.run([sys.executable, "-c", GREW], cwd=ROOT, capture_output=True, text=True, check=True)
+    kept, left = map(int, said.stdout.split())
+    if kept < 64 << 20:
+        pytest.skip("this C library keeps nothing")
+    assert left < 16 << 20
 
 
 @pytest.mark.parametrize(("limits", "least"), [

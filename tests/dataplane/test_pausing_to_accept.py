@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from proxy.core.overload.room import SMALL_CROWD
+from proxy.core.snapshot import Snapshot
 from proxy.dataplane.worker import Worker
 from tests.support.story import Story, WatchedWorker, get
 from tests.support.worker import a_snapshot
@@ -22,15 +21,17 @@ def say(reason: str) -> dict[str, int]:
     return {each: int(each == reason) for each in ("connections", "descriptors", "memory")}
 
 
-@contextmanager
-def descriptors(most: int) -> Iterator[None]:
-    """As long as this lasts, the process may open so many files; what it has open stays."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+def apply_with_descriptors(worker: WatchedWorker, snapshot: Snapshot, most: int) -> None:
+    """Apply this while the process may open so many files; none are opened meanwhile."""
+    def apply(w: Worker) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        try:
+            w.apply(snapshot)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    worker.call(apply)
 
 
 def test_while_there_is_room_nothing_is_paused(story: Story) -> None:
@@ -52,8 +53,8 @@ def test_as_many_as_may_be_is_told_as_the_reason_until_one_leaves(story: Story) 
 
 def test_connections_leave_as_many_descriptors_for_those_to_servers(story: Story) -> None:
     origin = story.strict()
-    with descriptors(64 + 2 * 5 + 1):
-        worker = story.worker(origin)
+    worker = story.worker(origin)
+    apply_with_descriptors(worker, a_snapshot(origin, revision=2), 64 + 2 * 5 + 1)
     clients = [story.client(worker) for _ in range(8)]
     for client in clients[:5]:
         assert client.ask(get()).status == 200
@@ -66,12 +67,12 @@ def test_connections_leave_as_many_descriptors_for_those_to_servers(story: Story
 
 def test_a_limit_of_descriptors_that_was_raised_holds_with_the_next_snapshot(story: Story) -> None:
     origin = story.strict()
-    with descriptors(66):
-        worker = story.worker(origin)
+    worker = story.worker(origin)
+    apply_with_descriptors(worker, a_snapshot(origin, revision=2), 10)
     first, second = story.client(worker), story.client(worker)
     assert first.ask(get()).status == 200
     assert worker.call(lambda w: len(w.clients)) == 1
-    worker.apply(a_snapshot(origin, revision=2))
+    worker.apply(a_snapshot(origin, revision=3))
     assert second.ask(get()).status == 200
 
 
