@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from proxy.telemetry.counters import Counters
 
 WEIGHED_EVERY_S = 0.5
-"""How often a worker looks at its own size: it takes 10 µs, and what comes in between is at most some megabytes."""
+WEIGHED_EVERY = 128
+"""How often a worker looks at its own size, by time and by accepted connections: it takes 9 µs, and what these bring
+in between is some megabytes, or some tens when each is as large as it may be."""
 TIDIED = 256
 """Clients looked at in a sweep, so that those of yesterday are forgotten without a pause that anybody notices."""
 
@@ -45,6 +47,7 @@ class Admission:
         self._workers = workers
         self._seats = Seats()
         self._weighed_at = 0.0
+        self._unweighed = 0
         self._too_large = False
         self._rates_by: tuple[float | None, int | None] = (None, None)
         self.rates: Rates | None = None
@@ -77,11 +80,13 @@ class Admission:
             self.rates.tidy(now, TIDIED)
         if now - self._weighed_at >= WEIGHED_EVERY_S:
             self._weighed_at = now
-            if self._memory is not None or self._too_large:
-                self._weigh()
+            self._weigh()
 
     def _weigh(self) -> None:
+        self._unweighed = 0
         was = self._too_large
+        if self._memory is None and not was:
+            return
         self._too_large = is_too_large(resident_memory(), self._memory, was=was)
         if self._too_large:
             give_back()  # else what clients no longer use would keep others out
@@ -96,6 +101,9 @@ class Admission:
         `peer` as `socket.accept` gives it. Trusted proxies and clients on Unix sockets are many clients each.
         """
         address = peer[0] if isinstance(peer, tuple) else ""
+        self._unweighed += 1
+        if self._unweighed >= WEIGHED_EVERY:
+            self._weigh()
         key = key_of(address)
         most = self._site.limits.client_connections
         if self._seats.take(key, most) or (self._site.trusts(address) and self._seats.take(key, None)):

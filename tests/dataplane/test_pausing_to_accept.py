@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
+import textwrap
+from contextlib import ExitStack
+from pathlib import Path
 
 from proxy.core.overload.room import SMALL_CROWD
 from proxy.core.snapshot import Snapshot
 from proxy.dataplane.worker import Worker
+from tests.support.faults import descriptors, memory, settled_memory
 from tests.support.story import Story, WatchedWorker, get
+from tests.support.wire import Wire
 from tests.support.worker import a_snapshot
+
+ROOT = Path(__file__).parents[2]
 
 
 def paused(worker: WatchedWorker) -> dict[str, float]:
@@ -118,6 +127,54 @@ def test_without_a_limit_of_memory_a_worker_that_was_too_large_is_so_no_more(sto
     worker.wait_until(is_large)
     worker.apply(a_snapshot(origin, revision=2))
     worker.wait_until(lambda w: not is_large(w))
+
+
+PROGRAM = """
+    import asyncio, socket, sys, uvloop
+    from proxy.dataplane.footprint import resident_memory
+    from proxy.dataplane.worker import Worker
+    from tests.support.worker import a_snapshot
+    async def main():
+        limits = {"memory": resident_memory() + int(sys.argv[2])}
+        worker = Worker(a_snapshot(("127.0.0.1", int(sys.argv[1])), limits=limits))
+        listening = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        worker.listen(listening)
+        print(listening.getsockname()[1], flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        worker.close()
+    uvloop.run(main())
+"""
+
+
+def test_a_crowd_that_takes_memory_is_let_in_as_far_as_there_is_some_and_the_next_when_it_has_left(
+    story: Story,
+) -> None:
+    origin = story.strict()
+    assert not isinstance(origin.address, str)
+    may_grow = 32 << 20
+    program = subprocess.Popen([sys.executable, "-c", textwrap.dedent(PROGRAM), str(origin.address[1]), str(may_grow)],
+                               cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    large_head = get("/", *(f"X-{number}: {'x' * 1000}" for number in range(28)))[:-2]
+    try:
+        address = ("127.0.0.1", int(program.stdout.readline()))
+        with Wire(address) as early, ExitStack() as ends:
+            assert early.ask(get()).status == 200
+            before = memory(program.pid)
+            crowd = [ends.enter_context(Wire(address)) for _ in range(3000)]
+            for wire in crowd:
+                wire.send(large_head)
+            last = settled_memory(program.pid)
+            assert early.ask(get()).status == 200
+            assert may_grow / 2 < last - before < 2 * may_grow
+            assert descriptors(program.pid) < 2500
+            for wire in crowd[:-1]:
+                wire.close()
+            crowd[-1].send(b"\r\n")
+            assert crowd[-1].response().status == 200
+    finally:
+        program.communicate("", timeout=15)
+    assert program.returncode == 0
 
 
 def test_workers_share_the_memory(story: Story) -> None:
