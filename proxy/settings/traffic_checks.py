@@ -125,8 +125,7 @@ def _caps(version: VersionSection) -> Iterator[_Cap]:
     yield "in_flight", ("in_flight",), version.in_flight
     yield "server_in_flight", ("server_in_flight",), version.per_server
     yield "queue", ("queue", "length"), version.queue.queue
-    if version.adaptive:
-        yield "smallest", ("adaptive", "smallest"), version.adaptive.smallest
+    if version.adaptive:        # `smallest` is no cap: more than that is what it asks for
         yield "largest", ("adaptive", "largest"), version.adaptive.largest
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from proxy.settings import fields, grammar, units
 
-_TARGET = r"/[!-\"$-~]{0,2047}"         # visible ASCII without a fragment (RFC 9112 §3.2)
+_TARGET = r'/[!"$-~]{0,2047}'         # visible ASCII without a fragment (RFC 9112 §3.2)
 _STATUS = r"[2-5][0-9]{2}"              # final ones: an interim answer says nothing about health
 _CAUSES = ("connect", "reset", "timeout", "502", "503", "504")
 _PRIORITIES = ("low", "normal", "high")

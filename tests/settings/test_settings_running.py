@@ -12,6 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.health.values import Breaker, Ejection, Health, Probe
+from proxy.core.overload.values import Adaptive, Load
+from proxy.core.retry import Retry
 from proxy.core.route import Shadow
 from proxy.settings import Settings, differences_needing_upgrade, from_urls, load_bytes, load_file, running_document
 from proxy.settings.schema import keys
@@ -121,6 +124,45 @@ def test_every_quantity_is_written_exactly(connect: float, orphan: float, body: 
     settings = replace(settings, policy=replace(settings.policy, limits=limits, timeouts=timeouts), routes=(route,))
     assert again(settings).policy == settings.policy
     assert again(settings).routes[0].split[0][1] == pytest.approx(weight + 1e-6, abs=1e-9)
+
+
+def seconds(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high).map(lambda number: round(number, 6))
+
+
+def parts(low: int, high: int) -> st.SearchStrategy[float]:
+    """Percentages in steps of a thousandth, as the fractions that they are."""
+    return st.integers(low * 1000, high * 1000).map(lambda thousandths: thousandths / 100_000)
+
+
+PROBES = st.builds(
+    Probe, st.sampled_from(["/", "/h?a=$b"]), seconds(0.1, 3600), seconds(0.001, 1), st.integers(1, 100),
+    st.integers(1, 100), st.lists(st.sampled_from([(200, 299), (204, 204)]), min_size=1, max_size=3).map(tuple),
+    st.none() | st.sampled_from(["ok", "null", "${x}", "1e3"]), st.none() | st.just("[::1]:80"),
+    st.sampled_from([(), (("x-a", "yes"), ("x-b", "$"))]), st.none() | st.sampled_from([0.1, 5.0]),
+    st.none() | st.sampled_from([5.5, 1000.0]))
+HEALTHS = st.builds(
+    Health, st.none() | PROBES, st.none() | st.builds(Ejection, st.integers(1, 1000), seconds(0.05, 9), seconds(9, 99)),
+    st.none() | st.builds(Breaker, parts(1, 99), st.integers(1, 9), seconds(1, 600), seconds(0.05, 3600),
+                          st.integers(1, 9)),
+    parts(0, 100), seconds(0, 3600))
+CAPS = st.none() | st.integers(3, 1_000_000)
+LOADS = st.builds(Load, CAPS, CAPS, st.integers(0, 1_000_000), seconds(0.001, 600),
+                  st.none() | st.builds(Adaptive, st.integers(1, 9), st.integers(9, 1_000_000)))
+RETRIES = st.just(Retry(on=(), attempts=1)) | st.builds(
+    Retry, st.sampled_from([("connect",), ("504", "reset")]), st.integers(1, 10), st.none() | seconds(0.001, 3600),
+    seconds(0, 9), seconds(9, 60), st.integers(0, 1 << 26), st.booleans(), parts(0, 1000),
+    st.integers(0, 10**9).map(lambda number: number / 10**4))
+
+
+@given(HEALTHS, LOADS, RETRIES, st.booleans(), st.sampled_from(["baseline", "fail"]), st.integers(0, 2))
+def test_health_load_and_attempts_are_written_exactly(
+        health: Health, load: Load, retry: Retry, rescue: bool, when_down: Any, priority: int) -> None:
+    settings = read("versions: {a: {servers: ['http://a']}}\nroutes: [{name: r, split: {a: 1}}]\n")
+    version = replace(settings.versions[0], health=health, load=load)
+    route = replace(settings.routes[0], retry=retry, rescue=rescue, when_down=when_down, priority=priority)
+    settings = replace(settings, versions=(version,), routes=(route,))
+    assert again(settings) == settings
 
 
 def test_no_secret_is_in_it() -> None:

@@ -87,6 +87,9 @@ def test_a_mistake_in_a_version_is_named_at_its_place(keys: str, message: str) -
     ("retry: {on: [«500]}",
      "retry.on[0]: `500`: of the statuses, only 502, 503 and 504 say that a retry may help"),
     ("retry: {on: [reset, «reset]}", "retry.on[1]: `reset` is given twice"),
+    ("retry: {«true: [reset]}",
+     "retry.true: is not known (a tool made it of `on`, which is a word for true in YAML 1.1: put quotes around it "
+     "there)"),
     ("retry: {attempts: «0}", "retry.attempts: `0` is less than 1"),
     ("retry: {attempts: «11}", "retry.attempts: `11` is more than 10"),
     ("retry: {per_try: «0s}", "retry.per_try: `0s` is less than 1ms"),
@@ -158,8 +161,9 @@ def test_the_version_that_has_no_place_to_wait_is_named() -> None:
                                                "workers has at least 1: together that is 2"]),
     ("queue: 1", "", "workers: 2",
      ["versions.new.queue.length: `queue` is 1, but each of 2 workers has at least 1: together that is 2"]),
-    ("adaptive: {smallest: 1}", "", "workers: 2", ["versions.new.adaptive.smallest: `smallest` is 1, but each of 2 "
-                                                   "workers has at least 1: together that is 2"]),
+    ("adaptive: {smallest: 1, largest: 1}", "", "workers: 2",
+     ["versions.new.adaptive.largest: `largest` is 1, but each of 2 workers has at least 1: together that is 2"]),
+    ("adaptive: {smallest: 1}", "", "workers: 2", []),
     ("", "spill: 1", "workers: 2",
      ["routes[0].spill: `spill` is 1, but each of 2 workers has at least 1: together that is 2"]),
     ("in_flight: 4, server_in_flight: 4, queue: 4, adaptive: on", "spill: 0", "workers: 4", []),
