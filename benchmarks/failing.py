@@ -22,6 +22,7 @@ PATH = "/failing"
 PROBE = "probe: {path: /probe, interval: 250ms, timeout: 250ms, rise: 2, fall: 2}"
 RETRY = 'retry: {on: [connect, reset, timeout, "502", "503", "504"], per_try: 250ms}'
 TIMEOUTS = "connect: 500ms, response_head: 1s, response_idle: 1s, "
+CONNECTIONS = 256                               # so many that those which hang keep nobody else waiting
 HAPPENS_WITHIN_S = 15.0
 LOOK_EVERY_S = 0.02
 SAMPLE = re.compile(r"^turnout_(\w+)\{([^}]*)\} (\S+)$", re.MULTILINE)
@@ -47,7 +48,7 @@ class Failing:
 
     def load(self, rate: float, **more: Any) -> steady.Running:
         """A steady load of named requests that has begun."""
-        return self.one.load(rate, path=PATH, named=True, **more)
+        return self.one.load(rate, **{"path": PATH, "named": True, "connections": CONNECTIONS, **more})
 
     def got(self, *versions: str) -> list[Got]:
         """What the servers of these versions have got, of all of them if none is named."""

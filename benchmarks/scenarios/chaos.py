@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks import mischief
@@ -95,18 +95,20 @@ def _act(server: Fickle, act: Act) -> None:
 def judge(scenario: str, chaos: Chaos) -> Run:
     """Every loss with its cause; those that should not be are flagged."""
     due: Counter[str] = Counter()
-    undue: Counter[str] = Counter()
+    undue: dict[str, list[float]] = {}
     for loss in chaos.account.losses:
         sent, lost = ((moment - chaos.began) / 1e9 for moment in (loss.sent, loss.lost))
         faults = mischief.on(chaos.faults, sent, lost)
-        is_due = mischief.is_due(loss.method, loss.why, faults)
-        names = ", ".join(str(fault) for fault in faults) or "nobody at fault"
-        (due if is_due else undue)[f"{loss.method} {loss.why}" + ("" if is_due else f" at {sent:.1f} s: {names}")] += 1
+        if mischief.is_due(loss.method, loss.why, faults):
+            due[f"{loss.method} {loss.why}"] += 1
+        else:
+            names = ", ".join(str(fault) for fault in faults) or "nobody at fault"
+            undue.setdefault(f"{loss.method} {loss.why}: {names}", []).append(sent)
     latencies = chaos.account.latencies(chaos.began, steady.NEVER)
     figures = {
         "seed": float(chaos.seed), "faults": float(len(chaos.faults)), "sent": float(chaos.account.sent),
         "answered": float(len(chaos.account.ends)), "posts_at_servers": float(chaos.posted),
-        "lost_duly": float(due.total()), "lost_unduly": float(undue.total()),
+        "lost_duly": float(due.total()), "lost_unduly": float(sum(map(len, undue.values()))),
         "posts_twice": float(len(chaos.posts_twice)),
         "foreign": float(sum(loss.why == steady.FOREIGN for loss in chaos.account.losses)),
         "p99_ms": percentile(latencies, 99) / 1e6, "slowest_ms": latencies[-1] / 1e6}
@@ -117,8 +119,9 @@ def _by_cause(due: Counter[str]) -> dict[str, float]:
     return {f"duly: {why}": float(count) for why, count in sorted(due.items())}
 
 
-def _flags(undue: Counter[str], chaos: Chaos) -> tuple[str, ...]:
-    shown = [f"{count} times {why}" for why, count in undue.most_common(SHOWN)]
+def _flags(undue: Mapping[str, Sequence[float]], chaos: Chaos) -> tuple[str, ...]:
+    most = sorted(undue.items(), key=lambda found: -len(found[1]))
+    shown = [f"{len(when)} times from {min(when):.1f} s on {why}" for why, when in most[:SHOWN]]
     if len(undue) > SHOWN:
         shown.append(f"and {len(undue) - SHOWN} other causes")
     if chaos.posts_twice:

@@ -95,7 +95,7 @@ def test_what_is_lost_in_chaos_without_need_is_named_with_the_faults_and_the_see
     told = account([SECOND * 3], loss(SECOND), loss(SECOND, method="POST"))
     run = chaos.judge("chaos", Chaos(42, 0, [fault("reset")], told, 1, ["9"]))
     assert (run.figures["lost_unduly"], run.figures["lost_duly"], run.figures["posts_twice"]) == (1, 1, 1)
-    assert run.flags == ("1 times GET answered 502 at 1.0 s: old[0] reset", "POST seen twice: 9", "seed 42")
+    assert run.flags == ("1 times from 1.0 s on GET answered 502: old[0] reset", "POST seen twice: 9", "seed 42")
 
 
 def test_a_line_that_a_servers_death_has_cut_off_is_left_out() -> None:
