@@ -87,6 +87,8 @@ NOT_IMPLEMENTED = Refusal(501, "not-implemented", "This proxy does not do that",
 BAD_GATEWAY = Refusal(502, "bad-gateway", "The server's answer cannot be used", Culprit.UPSTREAM, retryable=True)
 CONNECT_FAILED = Refusal(502, "connect-failed", "No connection to the server", Culprit.UPSTREAM, retryable=True)
 OVERLOADED = Refusal(503, "overloaded", "The proxy is at its limit", Culprit.PROXY)
+VERSION_DOWN = Refusal(503, "version-down", "The version that should answer is down", Culprit.UPSTREAM)
+VERSION_BUSY = Refusal(503, "version-busy", "The version has as many requests as it may have", Culprit.UPSTREAM)
 WITHDRAWN = Refusal(503, "withdrawn", "The version that had this request was taken out of service", Culprit.OPERATOR,
                     retryable=True)
 GATEWAY_TIMEOUT = Refusal(504, "gateway-timeout", "The server did not answer in time", Culprit.UPSTREAM)

@@ -1,8 +1,8 @@
-"""The first half of an exchange: which version, which server, and how the request gets there.
+"""The first third of an exchange: which version, which server, and how the request gets there.
 
 `begin` chooses the version and builds the head; `_attempt` picks a server and sends it on a warm connection, or has one
-made by a task. An attempt that failed is followed by another only where invariant 9 allows it; each attempt reads the
-snapshot of its time (invariant 1).
+made by a task. Each attempt reads the snapshot of its time (invariant 1). Where a version is down, or full, the request
+goes elsewhere or waits for a place.
 """
 
 from __future__ import annotations
@@ -10,17 +10,30 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from proxy.core.choice import Choice
 from proxy.core.choose import choose
-from proxy.core.retry import IDEMPOTENT, Failure, may_retry
+from proxy.core.health.effective import destination
+from proxy.core.retry import IDEMPOTENT, Failure
 from proxy.dataplane.upload import Upload
-from proxy.errors import BAD_GATEWAY, BAD_REQUEST, BODY_TOO_LARGE, CONNECT_FAILED, NO_ROUTE, Refusal, RefusedError
+from proxy.errors import (
+    BAD_REQUEST,
+    BODY_TOO_LARGE,
+    CONNECT_FAILED,
+    NO_ROUTE,
+    VERSION_BUSY,
+    VERSION_DOWN,
+    Refusal,
+    RefusedError,
+)
 from proxy.http1.forward import request_head, with_host
 
 if TYPE_CHECKING:
     import asyncio
 
-    from proxy.core.choice import Choice
+    from proxy.core.router import CompiledRoute
     from proxy.dataplane.client import ClientConnection
+    from proxy.dataplane.fleet.member import Trial
+    from proxy.dataplane.guard import Guard
     from proxy.dataplane.servers import ServerConnection, ServerPool
     from proxy.dataplane.shadow.copied import Copied
     from proxy.dataplane.shadow.shadows import RouteShadow
@@ -33,7 +46,7 @@ LET_GO: list[bytes] = []
 
 
 class Sending(ABC):
-    """See the module. The other half is `Exchange`, the only class that is made of it."""
+    """See the module. The others are `Retrying` and `Exchange`, the only class that is made of both."""
 
     # Defaults stand in the class: an instance holds what has changed, and most exchanges change little.
     _id = b""
@@ -46,7 +59,19 @@ class Sending(ABC):
     """The request's body, if it has one."""
     copied: Copied | None = None
     """What goes to the shadow."""
+    trial: Trial | None = None
+    """What this attempt tries out."""
+    regardless = False
+    """Whether it goes to a version that is down, since there is nowhere else to go."""
+    is_called = False
+    """Whether it has waited for its place, and now has it."""
+    _waiting: bytes | None = None
+    """The head, while it waits."""
+    _spilled: Guard | None = None
+    """Where it takes the place of a request that was meant for a version that is down."""
     _attempts = 0
+    _tries = 0
+    """Attempts at the versions that were chosen, or at the baseline that came to the rescue."""
     _asked_in = -1
     """The turn at whose end the head is written."""
     _excluded: tuple[ServerPool, ...] = ()
@@ -87,7 +112,7 @@ class Sending(ABC):
         if not self._choose():
             return
         self._id = client.worker.request_id(request, client.hop)
-        client.deadline = self.started + self._site.timeouts.response_head
+        client.deadline = self.started + self._backend.within_s  # type: ignore[union-attr]
         if request.length and not self._expect_body(request.length):
             return
         shadow = self._backend.shadow  # type: ignore[union-attr]
@@ -123,7 +148,78 @@ class Sending(ABC):
         self._choice = choice
         self._backend = backend = site.backends[route.index][choice.index]
         backend.tally.inflight += 1
-        return True
+        return not backend.fleet.down or self._find_instead(route, backend)
+
+    # ---- where the version is down, or full
+
+    def _find_instead(self, route: CompiledRoute, backend: Backend) -> bool:
+        """Say where a request for a version that is down goes; False when it was refused."""
+        fleet = backend.fleet
+        if fleet.may_be_tried:
+            return True
+        backends = self._site.backends[route.index]
+        to = destination(route.route, backend.version, {each.version: each.fleet.state for each in backends})
+        if to == backend.version:
+            self.regardless = True
+            return True
+        home = backend.home
+        if to is not None and home is not None and home.guard.spill():
+            backend.tally.diverted += 1
+            self._spilled, self.regardless = home.guard, home.fleet.down
+            self._move_home(home)
+            return True
+        if to is not None:
+            fleet.places.shed("spill")
+        elif route.route.when_down == "hold" and home is not None and fleet.state == "down":
+            return True                     # it will find no place, and wait for one
+        if self.request.length and self._upload is None:
+            self.request.keep_alive = False  # its body is still to come, and is no request
+        self.fail(VERSION_DOWN, f"no server of version {backend.version} takes requests at present")
+        return False
+
+    def _move_home(self, home: Backend) -> None:
+        """Have the baseline answer in the chosen version's place. No session is to begin at a version that did not."""
+        choice = self._choice
+        self._backend.tally.inflight -= 1  # type: ignore[union-attr]
+        home.tally.inflight += 1
+        self._backend = home
+        cookie = choice.set_cookie if choice is not None and not home.keeps_sessions else None
+        self._choice = Choice(home.index, home.version, choice.reason if choice is not None else "split", cookie)
+
+    def _no_place(self, head: bytes) -> None:
+        """Wait until there is a place, if there is room to wait."""
+        backend = self._backend
+        if self._upload is not None:
+            self._upload.flow_to(None)
+        if self.is_called or not backend.fleet.places.wait(self, backend.priority):  # type: ignore[union-attr]
+            self.no_place()
+        else:
+            self._waiting = head
+
+    def no_place(self) -> None:
+        """There is none, or it took too long."""
+        backend = self._backend
+        if backend is not None and self.client.exchange is self:
+            self._waiting = None
+            down = backend.fleet.state != "up"
+            self.fail(VERSION_DOWN if down else VERSION_BUSY,
+                      f"no server of version {backend.version} has had a place for this request")
+
+    def place_free(self) -> None:
+        """Its turn has come; a snapshot of the meantime may send it elsewhere."""
+        head, self._waiting = self._waiting, None
+        if head is None:
+            return
+        self.is_called = True
+        if self._site is self.client.worker.site:
+            self._attempt(head)
+        else:
+            self.begin_again()
+        self.is_called = False
+
+    @abstractmethod
+    def begin_again(self) -> None:
+        """Choose by the snapshot of now, and make another attempt."""
 
     def _refuse_unrouted(self) -> None:
         request = self.request
@@ -138,17 +234,27 @@ class Sending(ABC):
     def _expect_body(self, length: int) -> bool:
         """Prepare for a body; False when it is refused for its size."""
         limit = self._site.limits.body
-        self._upload = Upload(self, length, self._site, self.started)
+        self._upload = Upload(self, length, self._site, self.started, self._kept_of_body)
         if limit is not None and length > limit:
             self.fail(BODY_TOO_LARGE, f"the body is announced with more than {limit} bytes")
             return False
         return True
 
+    @property
+    @abstractmethod
+    def _kept_of_body(self) -> int:
+        """Bytes of the body that are kept, in case that another attempt is made."""
+
     def _attempt(self, head: bytes) -> None:
         """Send the head to a server of the version, on a warm connection if there is one."""
-        servers = self._backend.servers  # type: ignore[union-attr]
+        fleet = self._backend.fleet  # type: ignore[union-attr]
+        pool = fleet.acquire() if fleet.calm else fleet.choose(self)
+        if pool is None:
+            self._no_place(head)
+            return
         self._attempts += 1
-        self._pool = pool = servers.acquire()
+        self._tries += 1
+        self._pool = pool
         if not pool.idle:
             self._connect(pool, head)
             return
@@ -190,62 +296,34 @@ class Sending(ABC):
         if self._upload is not None:
             self._upload.flow_to(server)
 
+    @abstractmethod
     def _attempt_failed(self, failure: Failure, refusal: Refusal, detail: str) -> None:
-        """Try again where invariant 9 allows it, with the snapshot of now; otherwise answer."""
-        self._count_failure(refusal)
-        if failure is Failure.CONNECT and refusal is not BAD_GATEWAY and self._pool is not None:
-            self._excluded = (*self._excluded, self._pool)
-        self._try_again(failure, refusal, detail)
-
-    def _try_again(self, failure: Failure, refusal: Refusal, detail: str) -> None:
-        """Make another attempt, or answer with the refusal where that is not allowed."""
-        sent = self._upload.sent if self._upload is not None else 0
-        if not may_retry(self.request.method, failure, body_taken=sent, attempt=self._attempts):
-            self.fail(refusal, detail)
-            return
-        given_up = self._backend
-        given_up.tally.inflight -= 1  # type: ignore[union-attr]
-        self._part_from_server()
-        self._backend = None
-        if not self._read_again() or not self._choose():
-            return
-        head = self._build_head()
-        pool = self._backend.servers.acquire(self._excluded)  # type: ignore[attr-defined]
-        if pool is None:
-            self.fail(refusal, detail)  # every server there is has just failed this request
-            return
-        given_up.tally.retries += 1  # type: ignore[union-attr]
-        self._attempts += 1
-        self._pool = pool
-        self._connect(pool, head)  # never on a pooled connection, which may be as stale as the last
-
-    def _read_again(self) -> bool:
-        """Read the request as it came, by the snapshot of now; False when that refuses it."""
-        self._site = self.client.worker.site
-        before = self.request
-        try:
-            self.request = self._site.requests.parse(before.raw)
-        except RefusedError as error:
-            self.fail(error.refusal, error.detail)
-            return False
-        self.request.client = before.client
-        return True
-
-    def _count_failure(self, refusal: Refusal) -> None:
-        """An attempt failed at this server: counted per attempt, whatever the client is answered."""
-        if self._backend is not None and self._pool is not None:
-            self.client.worker.counters.upstream_error(self._backend.version, self._pool.label, refusal.slug)
+        """Try again where that is allowed, otherwise answer."""
 
     def _part_from_server(self) -> None:
         """What the server still sends or expects belongs to nobody."""
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
-        server, pool = self._server, self._pool
+        server, pool, backend = self._server, self._pool, self._backend
         self._server = self._pool = None
         self._abandon(server)
-        if pool is not None:
-            self._backend.servers.release(pool)  # type: ignore[union-attr]
+        if backend is not None:
+            if self._waiting is not None:
+                self._waiting = None
+                backend.fleet.places.leave(self)
+            if self.trial is not None:
+                backend.fleet.told_nothing(pool, self.trial)
+            if pool is not None:
+                backend.fleet.release(pool)
+                backend.fleet.places.call()
+        self.trial = None
+        self._leave_spill()
+
+    def _leave_spill(self) -> None:
+        if self._spilled is not None:
+            self._spilled.unspill()
+            self._spilled = None
 
     @staticmethod
     def _abandon(server: ServerConnection | None) -> None:

@@ -10,9 +10,9 @@ import asyncio
 import re
 import secrets
 import socket
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from proxy.clock import Clock, monotonic
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from proxy.dataplane.upload import Upload
     from proxy.http1.forward import Hop
     from proxy.http1.request import Request
+    from proxy.ipc.messages import Noticed
 
 SWEEP_S = 0.25
+SWEEPS_PER_S = 4
 QUIET_S = 1.0
 """How long an idle connection stays open after draining began: a request that is already on its way is answered."""
 
@@ -69,13 +71,16 @@ class Worker:
         """The time of the last sweep: exact enough for deadlines, and costs nothing to read."""
         self.counters = Counters()
         self.admission = Admission(self.counters, workers)
-        self._workers = workers
+        self.workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
         self.chance = Dice()
         self.outbox = Outbox(self.loop)
         self.shadows = Shadows(self, ServerPool)
         self.shadows.follow(snapshot, workers)
-        self.site = Site(snapshot, self.counters, ServerPool, None, self.shadows.of)
+        self.tell: Callable[[Noticed], None] = _nobody_hears
+        """Told what traffic has shown of a server or a version."""
+        self._probed: dict[str, frozenset[str]] = {}
+        self.site = Site(snapshot, self)
         self.admission.follow(self.site)
         self._logbook = Logbook(clock, self.counters)
         self.log = self._logbook.follow(snapshot.policy.access_log)
@@ -86,6 +91,7 @@ class Worker:
         self._id_prefix = secrets.token_hex(8).encode("ascii")
         self._ids = map(b"%016x".__mod__, count(1))  # counted and written without a frame of Python
         self._listeners: list[Listener] = []
+        self._turn = 0
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
         self._emptied: asyncio.Future[None] | None = None
         self._on_quiet: Callable[[], None] | None = None
@@ -98,12 +104,14 @@ class Worker:
         `cut`: (route, version) pairs whose running exchanges and tunnels are ended then.
         """
         before = self.site
-        self.shadows.follow(snapshot, self._workers)
-        site = Site(snapshot, self.counters, ServerPool, before, self.shadows.of)
+        self.shadows.follow(snapshot, self.workers)
+        site = Site(snapshot, self, before)
         self.site = site
         self.admission.follow(site)
         self.log = self._logbook.follow(snapshot.policy.access_log)
         self.tunnels.steer(before, site, self.clock())
+        if before.fleets is not site.fleets:
+            self._disband(before, site)
         if before.pools is not site.pools:
             for server, pool in before.pools.items():
                 if server not in site.pools:
@@ -111,6 +119,31 @@ class Worker:
         if cut:
             self._cut(frozenset(cut))
         self._regulate()
+
+    def _disband(self, before: Site, site: Site) -> None:
+        for version, fleet in before.fleets.items():
+            if version not in site.fleets:
+                fleet.places.disband()
+        self.counters.retain_fleets(site.fleets)
+
+    def hear(self, news: Noticed) -> None:
+        """What another worker has noticed."""
+        fleet = self.site.fleets.get(news.version)
+        if fleet is not None:
+            fleet.hear(news)
+
+    def hear_probes(self, out: Iterable[tuple[str, str]]) -> None:
+        """These servers (version, address), and no others, are out by what probes say."""
+        probed: dict[str, set[str]] = {}
+        for version, address in out:
+            probed.setdefault(version, set()).add(address)
+        self._probed = {version: frozenset(addresses) for version, addresses in probed.items()}
+        for version, fleet in self.site.fleets.items():
+            fleet.hear_probes(self.probed_out(version))
+
+    def probed_out(self, version: str) -> frozenset[str]:
+        """The addresses of this version that are out by what probes say."""
+        return self._probed.get(version, frozenset())
 
     def _cut(self, pairs: frozenset[tuple[str, str]]) -> None:
         """End what these versions are working on."""
@@ -196,10 +229,19 @@ class Worker:
         self._logbook.sweep()
         for pool in self.site.pools.values():
             pool.sweep(now)
+        for fleet in self.site.fleets.values():
+            fleet.sweep(now)
+        self._sweep_guards(now)
         self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
         self.admission.sweep(now)
         self._regulate()
         self._tell_if_quiet()
+
+    def _sweep_guards(self, now: float) -> None:
+        """Credit their budgets: each once in a second, a part of them in each sweep, since there may be thousands."""
+        self._turn = (self._turn + 1) % SWEEPS_PER_S
+        for guard in islice(self.site.guards.values(), self._turn, None, SWEEPS_PER_S):
+            guard.sweep(now)
 
     # ---- leaving
 
@@ -252,3 +294,7 @@ class Worker:
             task.cancel()
         self.log = None
         self._logbook.close()
+
+
+def _nobody_hears(_news: Noticed) -> None:
+    """Nobody is there to be told."""

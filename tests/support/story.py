@@ -54,7 +54,7 @@ class WatchedWorker(RunningWorker):
         """Whether nothing is in flight, by every way of counting."""
         busy = [
             balancer.in_flight(server)
-            for site in self.sites for _, balancer in site.balancers.values() for server in balancer.servers
+            for site in self.sites for balancer in site.fleets.values() for server in balancer.servers
         ]
         tallies = [backend.tally.inflight for site in self.sites for backends in site.backends for backend in backends]
         lent = [connection for pool in self.pools for connection in pool.connections if connection.exchange is not None]
@@ -142,7 +142,7 @@ def describe(worker: WatchedWorker) -> str:
     lines = [f"pool {pool.label}: {[c.exchange for c in pool.connections]}" for pool in worker.pools]
     for site in worker.sites:
         lines += [f"{name}: {[balancer.in_flight(s) for s in balancer.servers]}"
-                  for name, (_, balancer) in site.balancers.items()]
+                  for name, balancer in site.fleets.items()]
         lines += [f"{b.tally.route}/{b.version}: {b.tally.inflight}" for bs in site.backends for b in bs]
     lines.append(f"uploads {worker.worker.uploads}, clients {[c.exchange for c in worker.worker.clients]}")
     return "; ".join(lines)

@@ -65,13 +65,18 @@ class VersionBreaker:
         self.state = "trial"
         return True
 
+    @property
+    def has_trial_left(self) -> bool:
+        """Whether `take_trial` would give True."""
+        return self.state == "trial" and self._trials_out + self._trials_good < self._trials()
+
     def take_trial(self) -> bool:
         """Claim one of the requests that try it; False when there are enough, or it is not on trial.
 
         Who gets True owes `trial_ended`. Each worker makes trials of its own; the first to be through with them tells
         the others.
         """
-        if self.state != "trial" or self._trials_out + self._trials_good >= self._trials():
+        if not self.has_trial_left:
             return False
         self._trials_out += 1
         return True

@@ -1,0 +1,143 @@
+"""How many requests a version is given at once, and who waits for the next place.
+
+Invariant: while somebody waits nobody overtakes, except by what `core.overload.waiting` says; whoever waited too long,
+or finds the room full, is told so at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.core.balance import UNBOUNDED
+from proxy.core.overload.gradient import Gradient
+from proxy.core.overload.waiting import WaitingRoom
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from proxy.clock import Clock
+    from proxy.core.overload.values import Load
+    from proxy.dataplane.fleet.fleet import Fleet
+    from proxy.dataplane.sending import Sending
+    from proxy.telemetry.fleets import FleetTally
+
+
+class Places:
+    """See the module. `limit`: requests that may be in flight at the version in this worker."""
+
+    __slots__ = ("_answered", "_answered_s", "_calling", "_clock", "_fleet", "_gradient", "_loop", "_peak", "_tally",
+                 "cap", "limit", "room")
+
+    def __init__(self, fleet: Fleet, loop: asyncio.AbstractEventLoop, clock: Clock, tally: FleetTally) -> None:
+        self._fleet = fleet
+        self._loop = loop
+        self._clock = clock
+        self._tally = tally
+        self._gradient: Gradient | None = None
+        self._peak = 0
+        self._answered, self._answered_s = 0, 0.0
+        self._calling = False
+        self.cap = self.limit = UNBOUNDED
+        self.room: WaitingRoom[Sending] = WaitingRoom(0, 1.0)
+
+    def follow(self, load: Load, workers: int) -> None:
+        """Go by this from now on; each worker has an even share, and at least one place."""
+        self.cap = UNBOUNDED if load.in_flight is None else max(1, load.in_flight // workers)
+        self.room.most = 0 if not load.queue else max(1, load.queue // workers)
+        self.room.wait_s = load.wait_s
+        if load.adaptive is None:
+            self._gradient = None
+        else:
+            bounds = max(1, load.adaptive.smallest // workers), max(1, load.adaptive.largest // workers)
+            if self._gradient is None or (self._gradient.smallest, self._gradient.largest) != bounds:
+                self._gradient = Gradient(*bounds)
+        self.limit = self.cap if self._gradient is None else min(self.cap, self._gradient.limit)
+
+    @property
+    def watched(self) -> bool:
+        """Whether requests have to ask for a place."""
+        return self.limit < UNBOUNDED or self._fleet.most < UNBOUNDED or len(self.room) > 0
+
+    @property
+    def times(self) -> bool:
+        """Whether it wants to know how long answers take."""
+        return self._gradient is not None
+
+    def has_place(self, asker: Sending) -> bool:
+        """Whether this request may be sent now, and need not wait behind others."""
+        return self._fleet.total_in_flight < self.limit and (asker.is_called or not self.room)
+
+    def note(self) -> None:
+        """A place may have been taken."""
+        self._peak = max(self._peak, self._fleet.total_in_flight)
+
+    def took(self, seconds: float) -> None:
+        """An answer took so long, at a time when that matters."""
+        self._answered += 1
+        self._answered_s += seconds
+
+    # ---- waiting
+
+    def wait(self, asker: Sending, priority: int) -> bool:
+        """Let it wait; False when there is no room for it. Who has to go in its place is told so."""
+        if self.room.most <= 0:
+            self._tally.shed("no-place")
+            return False
+        goes = self.room.enter(asker, priority, self._clock())
+        if goes is not None:
+            self._tally.shed("queue-full")
+        if goes is asker:
+            return False
+        self._tally.queued += 1
+        self._fleet.calm = False
+        if goes is not None:
+            self._loop.call_soon(goes.no_place)     # its client may be the one whose data is being read
+        return True
+
+    def shed(self, reason: str) -> None:
+        """Count a request that was sent away."""
+        self._tally.shed(reason)
+
+    def leave(self, asker: Sending) -> None:
+        """It does not wait any more."""
+        self.room.leave(asker)
+
+    def call(self) -> None:
+        """A place has become free, or may have: in the next turn of the loop those who wait are called."""
+        if self.room and not self._calling:
+            self._calling = True
+            self._loop.call_soon(self._call_some)
+
+    def _call_some(self) -> None:
+        self._calling = False
+        fleet, room = self._fleet, self.room
+        while room and fleet.total_in_flight < self.limit and (fleet.has_room or fleet.may_be_tried):
+            asker = room.next(self._clock())
+            if asker is None:
+                break
+            taken = fleet.taken
+            asker.place_free()
+            if fleet.taken == taken:
+                break       # it went elsewhere, or nowhere: the sweep goes on
+        if not room:
+            fleet.recalm()
+
+    def disband(self) -> None:
+        """Call everybody: the version is no more, and they have to go elsewhere."""
+        while (asker := self.room.next(self._clock())) is not None:
+            asker.place_free()
+
+    # ---- time
+
+    def sweep(self, now: float) -> None:
+        """Tell those who waited too long; follow the latency."""
+        for asker in self.room.late(now):
+            self._tally.shed("queue-timeout")
+            asker.no_place()
+        if self._gradient is not None:
+            self.limit = min(self.cap, self._gradient.look(now, self._answered, self._answered_s, self._peak))
+            self._answered, self._answered_s, self._peak = 0, 0.0, self._fleet.total_in_flight
+        self._tally.waiting = len(self.room)
+        self._tally.limit = None if self.limit == UNBOUNDED else self.limit
+        self._tally.in_flight = {pool.label: self._fleet.in_flight(pool) for pool in self._fleet.servers}
+        self.call()
