@@ -9,65 +9,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
 
 from proxy.clock import Clock, monotonic
-from proxy.controlplane.health.values import ProbeResult, ServerHealth, ServerState, VersionHealth
+from proxy.controlplane.health.pages import Entry, Key, Page, Turn, is_newer
+from proxy.controlplane.health.values import ProbeResult, ServerHealth, VersionHealth
 from proxy.core.health.effective import effective_shares
-from proxy.core.health.growth import outranks
 from proxy.core.health.probing import Probing
-from proxy.core.health.standing import Standing, is_panic, taking, version_state
-from proxy.core.health.values import Health
 from proxy.core.route import Route, Version
 from proxy.core.snapshot import Snapshot
 from proxy.ipc.messages import Noticed
-
-Key = tuple[str, str]
-"""A version and the address of one of its servers; an empty address is the version itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A server (or, with an empty `server`, a version) went out or came in.
-
-    `by`: None for a version. `until`: when what traffic put out is tried again, in seconds since the epoch; else None.
-    """
-
-    version: str
-    server: str
-    out: bool
-    by: Literal["probe", "traffic"] | None
-    why: str
-    until: float | None = None
-
-
-@dataclass(slots=True)
-class _Entry:
-    """What is known of one server."""
-
-    judge: Probing | None = None
-    result: ProbeResult | None = None
-    news: Noticed | None = None
-    back_at: float | None = None
-
-    @property
-    def ejected(self) -> bool:
-        return self.news is not None and self.news.out
-
-    @property
-    def out(self) -> bool:
-        return self.judge is not None and self.judge.is_out
-
-
-@dataclass(slots=True)
-class _Page:
-    """What is known of one version."""
-
-    version: Version
-    entries: dict[str, _Entry] = field(default_factory=dict)
-    news: Noticed | None = None
-    said_down: bool = False
 
 
 class HealthBook:
@@ -84,31 +34,19 @@ class HealthBook:
         """Told every server and version that goes out or comes in."""
         self.clock = clock
         self.wall = wall
-        self._pages: dict[str, _Page] = {}
-        self._drained: frozenset[Key] = frozenset()
+        self._pages: dict[str, Page] = {}
 
     # ---- for views
 
     def servers(self, version: str) -> tuple[ServerHealth, ...]:
         """The servers of a version, in the order of the file; empty for a version that is not configured."""
-        page, now = self._pages.get(version), self.clock()
-        if page is None:
-            return ()
-        takes = taking(self._standings(page), page.version.health.panic)
-        return tuple(self._server(page, address, entry, takes_traffic, now)
-                     for (address, entry), takes_traffic in zip(page.entries.items(), takes, strict=True))
+        page = self._pages.get(version)
+        return page.servers(self.clock()) if page is not None else ()
 
     def version(self, name: str) -> VersionHealth:
         """One version; one that is not configured is simply up."""
         page = self._pages.get(name)
-        if page is None:
-            return VersionHealth(name, "up")
-        standings = self._standings(page)
-        news, panic = page.news, is_panic(standings, page.version.health.panic)
-        tripped = news is not None and news.out
-        until_s = max(0.0, news.until - self.clock()) if news is not None and news.out else None
-        state = version_state(standings, tripped=tripped)
-        return VersionHealth(name, state, self._why(page, state, panic), until_s, panic)
+        return page.itself(self.clock()) if page is not None else VersionHealth(name, "up")
 
     def versions(self) -> tuple[VersionHealth, ...]:
         """All versions, in the order of the file."""
@@ -116,18 +54,18 @@ class HealthBook:
 
     def effective(self, route: Route) -> dict[str, float]:
         """The part (0 to 1) of the route's requests that is really sent to each version of its split, in its order."""
-        return effective_shares(route, {name: self.version(name).state for name, _ in route.split})
+        states = {name: self._pages[name].state for name, _ in route.split if name in self._pages}
+        return effective_shares(route, states)
 
     # ---- what is configured
 
     def configure(self, snapshot: Snapshot) -> None:
         """Know the servers of this snapshot, and no others, from now on."""
         now, before = self.clock(), self._pages
-        self._drained = snapshot.drained
-        self._pages = {version.name: self._page(version, before.get(version.name), now)
+        self._pages = {version.name: _turned_over(before.get(version.name), version, snapshot.drained, now)
                        for version in snapshot.versions}
         for page in self._pages.values():
-            self._tell_version(page)
+            self._conclude(page)
         for probed in [key for key in self.probes if self._entry(key[:2]) is None]:
             del self.probes[probed]
         for ejected in [key for key in self.ejections if self._entry(key) is None]:
@@ -140,16 +78,6 @@ class HealthBook:
                 if entry.judge is not None:
                     yield (name, address), entry.judge
 
-    def _page(self, version: Version, before: _Page | None, now: float) -> _Page:
-        page = _Page(version)
-        if before is not None:
-            page.said_down = before.said_down
-            page.news = before.news if version.health.breaker is not None else None
-        for server in version.servers:
-            known = before.entries.get(server.address) if before is not None else None
-            page.entries[server.address] = _kept(known or _Entry(), version.health, now)
-        return page
-
     # ---- what is heard
 
     def probed(self, key: Key, result: ProbeResult, *, paused: bool = False) -> bool:
@@ -161,16 +89,18 @@ class HealthBook:
         self.probes[(*key, result.outcome)] += 1
         turned = entry.judge.answered(self.clock(), result.ok, result.detail, paused=paused)
         if turned:
-            self._turned(key, entry, result.detail)
+            self._turned_by_probes(key, entry)
+            self._conclude(self._pages[key[0]])
         return turned
 
     def looked(self) -> bool:
         """Judge everybody's silence by now; whether that changed what is out."""
         now = self.clock()
         silent = [key for key, judge in self.judges() if judge.looked(now)]
-        for key in silent:
-            if (entry := self._entry(key)) is not None and entry.judge is not None:
-                self._turned(key, entry, entry.judge.why)
+        for version, server in silent:
+            self._turned_by_probes((version, server), self._pages[version].entries[server])
+        for version in dict.fromkeys(version for version, _ in silent):  # once, however many of its servers turned
+            self._conclude(self._pages[version])
         return bool(silent)
 
     def noticed(self, news: Noticed) -> bool:
@@ -178,23 +108,7 @@ class HealthBook:
         page = self._pages.get(news.version)
         if page is None:
             return False
-        if not news.server:
-            return self._noticed_version(page, news)
-        entry = page.entries.get(news.server)
-        if entry is None or page.version.health.ejection is None or not _is_news(news, entry.news):
-            return False
-        before, entry.news = entry.ejected, news
-        if news.out == before:
-            return True
-        now = self.clock()
-        if news.out:
-            self.ejections[news.version, news.server] += 1
-        else:
-            entry.back_at = now
-        until = self.wall() + news.until - now if news.out else None
-        self.on_turn(Turn(news.version, news.server, news.out, "traffic", news.why, until))
-        self._tell_version(page)
-        return True
+        return self._noticed_server(page, news) if news.server else self._noticed_version(page, news)
 
     # ---- for workers
 
@@ -216,87 +130,59 @@ class HealthBook:
 
     # ---- inside
 
-    def _noticed_version(self, page: _Page, news: Noticed) -> bool:
-        if page.version.health.breaker is None or not _is_news(news, page.news):
+    def _noticed_server(self, page: Page, news: Noticed) -> bool:
+        entry = page.entries.get(news.server)
+        if entry is None or page.version.health.ejection is None or not is_newer(news, entry.news):
             return False
-        page.news = news
-        self._tell_version(page)
+        was_out, epoch = entry.ejected, entry.news.epoch if entry.news is not None else 0
+        entry.news = news
+        if news.out and (not was_out or news.epoch > epoch):  # what two workers do at once counts once
+            self.ejections[news.version, news.server] += 1
+        if news.out != was_out:
+            self._turned_by_traffic(entry, news)
+            self._conclude(page)
         return True
 
-    def _turned(self, key: Key, entry: _Entry, why: str) -> None:
+    def _noticed_version(self, page: Page, news: Noticed) -> bool:
+        if page.version.health.breaker is None or not is_newer(news, page.news):
+            return False
+        page.news = news
+        self._conclude(page)
+        return True
+
+    def _turned_by_traffic(self, entry: Entry, news: Noticed) -> None:
+        now = self.clock()
+        until = self.wall() + news.until - now if news.out else None
+        if not news.out:
+            entry.back_at = now
+        self.on_turn(Turn(news.version, news.server, news.out, "traffic", news.why, until))
+
+    def _turned_by_probes(self, key: Key, entry: Entry) -> None:
         if not entry.out:
             entry.back_at = self.clock()
-        self.on_turn(Turn(*key, entry.out, "probe", why))
-        self._tell_version(self._pages[key[0]])
+        self.on_turn(Turn(*key, entry.out, "probe", entry.judge.why if entry.judge is not None else ""))
 
-    def _tell_version(self, page: _Page) -> None:
-        """Say when a version went down or came up; what an operator drained is neither."""
-        state = version_state(self._standings(page), tripped=page.news is not None and page.news.out)
-        if state == "drained" or (state == "down") == page.said_down:
-            return
-        page.said_down = state == "down"
-        self.on_turn(Turn(page.version.name, "", page.said_down, None, self._why(page, state, False)))
+    def _conclude(self, page: Page) -> None:
+        if (turn := page.conclude()) is not None:
+            self.on_turn(turn)
 
-    def _standings(self, page: _Page) -> list[Standing]:
-        return [Standing((page.version.name, address) in self._drained, not entry.out and not entry.ejected)
-                for address, entry in page.entries.items()]
-
-    def _why(self, page: _Page, state: str, panic: bool) -> str:
-        if state == "drained":
-            return "every server is drained"
-        if state == "down":
-            news = page.news
-            return (news.why or "its breaker is open") if news is not None and news.out else "no server is in"
-        return "too few servers are well: health is disregarded" if panic else ""
-
-    def _server(self, page: _Page, address: str, entry: _Entry, takes_traffic: bool, now: float) -> ServerHealth:
-        news, judge = entry.news, entry.judge
-        drained = (page.version.name, address) in self._drained
-        until_s = max(0.0, news.until - now) if news is not None and news.out else None
-        state = self._state(page, entry, drained, until_s, now)
-        return ServerHealth(
-            page.version.name, address, state, takes_traffic,
-            phi=None if judge is None else judge.phi(now), probe=entry.result, ejected_until_s=until_s,
-            times=news.times if news is not None else 0, drained=drained, why=_why_server(state, entry))
-
-    def _state(self, page: _Page, entry: _Entry, drained: bool, until_s: float | None, now: float) -> ServerState:
-        if drained:
-            return "drained"
-        if entry.out:
-            return "out"
-        if until_s is not None:
-            return "ejected" if until_s > 0 else "trial"
-        if entry.back_at is not None and now - entry.back_at < page.version.health.slow_start_s:
-            return "warming"
-        return "suspect" if entry.judge is not None and entry.judge.state == "suspect" else "up"
-
-    def _entry(self, key: Key) -> _Entry | None:
+    def _entry(self, key: Key) -> Entry | None:
         page = self._pages.get(key[0])
         return None if page is None else page.entries.get(key[1])
 
 
-def _kept(entry: _Entry, health: Health, now: float) -> _Entry:
-    """What is still true of a server that is judged in this way from now on."""
-    if health.probe is None:
-        entry.judge = entry.result = None
-    elif entry.judge is None or entry.judge.probe != health.probe:
-        entry.judge, entry.result = Probing(health.probe, now), None
-    if health.ejection is None:
-        entry.news = None
-    return entry
-
-
-def _is_news(news: Noticed, known: Noticed | None) -> bool:
-    return known is None or outranks((news.epoch, news.out, news.until, news.times),
-                                     (known.epoch, known.out, known.until, known.times))
-
-
-def _why_server(state: ServerState, entry: _Entry) -> str:
-    if state in ("out", "suspect") and entry.judge is not None:
-        return entry.judge.why
-    if state in ("ejected", "trial") and entry.news is not None:
-        return entry.news.why
-    return "drained by an operator" if state == "drained" else ""
+def _turned_over(before: Page | None, version: Version, drained: frozenset[Key], now: float) -> Page:
+    """A new page for a version, with what is still true of the one before."""
+    page = Page(version)
+    if before is not None:
+        page.said_down = before.said_down
+        page.news = before.news if version.health.breaker is not None else None
+    for address in (server.address for server in version.servers):
+        known = before.entries.get(address) if before is not None else None
+        entry = (known or Entry()).judged_by(version.health, now)
+        entry.drained = (version.name, address) in drained
+        page.entries[address] = entry
+    return page
 
 
 def _nobody(_turn: Turn) -> None:

@@ -15,7 +15,8 @@ import structlog
 
 from proxy.clock import Clock, monotonic
 from proxy.controlplane.health.ask import Asker
-from proxy.controlplane.health.book import HealthBook, Key
+from proxy.controlplane.health.book import HealthBook
+from proxy.controlplane.health.pages import Key
 from proxy.controlplane.tasks import reported
 from proxy.core.health.pauses import TICK_S, Pauses
 from proxy.core.health.probing import Probing

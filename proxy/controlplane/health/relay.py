@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from proxy.controlplane.health.book import HealthBook, Key
+from proxy.controlplane.health.book import HealthBook
+from proxy.controlplane.health.pages import Key
 from proxy.ipc.channel import framed
 from proxy.ipc.messages import Noticed, Probed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from proxy.controlplane.health.book import Key, Turn
+from proxy.controlplane.health.pages import Key, Turn
 
 EVERY_S = 10.0
 

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import structlog
 
 from proxy.clock import Clock, monotonic
-from proxy.controlplane.health.book import HealthBook, Turn
+from proxy.controlplane.health.book import HealthBook
+from proxy.controlplane.health.pages import Turn
 from proxy.controlplane.health.prober import Prober
 from proxy.controlplane.health.relay import Relay, Workers
 from proxy.controlplane.health.telling import Telling
