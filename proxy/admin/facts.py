@@ -21,13 +21,13 @@ from proxy.telemetry.exposition import ComparerFacts, Facts, ServerFacts, Share,
 def facts_of(control: Control, failures: Failures, tally: Tally, started_at: float) -> Facts:
     """The facts of this moment; `started_at` stays the same, so that no clock makes it flutter."""
     supervisor, commands = control.supervisor, control.commands
-    snapshot, state = supervisor.snapshot, commands.state
+    snapshot, state, down = supervisor.snapshot, commands.state, states_of(control)
     return Facts(
         version=__version__,
         revision=state.revision,
         started_at=started_at,
         supervisor_pid=os.getpid(),
-        shares=_shares(snapshot, states_of(control)),
+        shares=_shares(snapshot, down),
         servers=tuple((version.name, server.address) for version in snapshot.versions for server in version.servers),
         workers=tuple(map(_worker, supervisor.slots)),
         buckets=commands.settings.buckets,
@@ -41,7 +41,7 @@ def facts_of(control: Control, failures: Failures, tally: Tally, started_at: flo
         shadows=tuple((route.name, route.shadow.to) for route in snapshot.routes if route.shadow is not None),
         comparer=_comparer(control),
         health=_servers(control),
-        down=frozenset(version.name for version in control.health.versions() if version.state != "up"),
+        down=frozenset(down),
     )
 
 
@@ -69,10 +69,11 @@ def _comparer(control: Control) -> ComparerFacts | None:
 
 
 def _shares(snapshot: Snapshot, states: Mapping[str, VersionState]) -> tuple[Share, ...]:
+    """Every version of every route. `states`: of the versions that are not up."""
     return tuple(
-        Share(route.name, version, share, weight, version == route.baseline, effective[version])
+        Share(route.name, version, share, weight, version == route.baseline, effective.get(version))
         for route in snapshot.routes
-        for effective in [effective_shares(route, states)]
+        for effective in [effective_shares(route, states) if states else {}]
         for (version, weight), share in zip(
             route.split, shares([weight for _, weight in route.split]), strict=True)
     )

@@ -16,9 +16,10 @@ from proxy.core.state import Course, Pending, RouteState, State
 
 
 def route_view(route: Route, state: RouteState, now: float, states: Mapping[str, VersionState]) -> shapes.RouteShape:
-    """One route on its course. `now`: seconds since the epoch; `states`: of versions, as far as they are not up."""
+    """One route on its course. `now`: seconds since the epoch; `states`: of the versions that are not up."""
     course = state.course
     versions = [version for version, _ in course.split]
+    given = dict(zip(versions, shares([weight for _, weight in course.split]), strict=True))
     return {
         "name": route.name,
         "revision": state.revision,
@@ -30,8 +31,8 @@ def route_view(route: Route, state: RouteState, now: float, states: Mapping[str,
         "sticky": None if route.sticky is None else {
             "by": route.sticky.by, "mode": route.sticky.mode, "name": route.sticky.name},
         "split": dict(course.split),
-        "shares": dict(zip(versions, shares([weight for _, weight in course.split]), strict=True)),
-        "effective": effective_shares(replace(route, split=course.split), states),
+        "shares": given,
+        "effective": effective_shares(replace(route, split=course.split), states) if states else given,
         "shadow": shadow_view(course.shadow),
         "as_written": course == state.written,
         "can_undo": state.before is not None,

@@ -13,7 +13,7 @@ from proxy.admin.control import Control
 from proxy.controlplane.health.values import ProbeResult, ServerHealth
 from proxy.controlplane.supervisor import Supervisor
 from proxy.core.health.standing import Standing, VersionState, version_state
-from proxy.core.route import Server, Version
+from proxy.core.route import Route, Server, Version
 from proxy.telemetry import names as metric
 
 Pairs = frozenset[tuple[str, str]]
@@ -109,5 +109,11 @@ def versions_view(control: Control) -> dict[str, shapes.VersionShape]:
 
 
 def states_of(control: Control) -> Mapping[str, VersionState]:
-    """Whether each version is up, down or drained: worked out once for all routes."""
-    return {version.name: version.state for version in control.health.versions()}
+    """The versions that are down or drained: worked out once for all routes."""
+    return {version.name: version.state for version in control.health.versions() if version.state != "up"}
+
+
+def states_in(control: Control, route: Route) -> Mapping[str, VersionState]:
+    """The same of the versions of one route."""
+    found = (control.health.version(name) for name, _ in route.split)
+    return {version.name: version.state for version in found if version.state != "up"}
