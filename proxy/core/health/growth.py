@@ -12,8 +12,9 @@ PATIENCE = 2.0
 """It must stay in for so many times as long as it was out before one step of the growth is forgotten.
 
 Were the growth forgotten at once when it comes in, something that fails again as soon as it has traffic would be tried
-at the shortest interval for ever. This way what is good for a spell and then fails comes to be out for about half as
-long as its good spells last: it costs clients one row of failures in each of them, and no more.
+at the shortest interval for ever, and cost clients a row of failures each time. So what fails again sooner is out for
+longer the next time: something that flaps is out most of the time, and only what has been in for clearly longer than
+out is trusted a step more.
 """
 
 
