@@ -20,19 +20,19 @@ _KEPT_LEVELS = 64           # empty levels kept for reuse; what a burst needed b
 class LeastInFlight(Generic[T]):
     """The servers of a version and what each has in flight. Each call hashes a server: let identity be the hash.
 
-    `most`: requests that a server may have in flight. `taken`: how many there ever were, `released`: how many of them
+    `most`: requests that a server may have in flight; `limit`: the same of all together. `taken`: how many there ever were, `released`: how many of them
     are over.
     """
 
-    __slots__ = ("_busy", "_credits", "_levels", "_lowest", "_out", "_parts", "_servers", "_sole", "most", "released",
-                 "taken")
+    __slots__ = ("_busy", "_credits", "_levels", "_lowest", "_out", "_parts", "_servers", "_sole", "limit", "most",
+                 "released", "taken")
 
     def __init__(self, servers: Sequence[T]) -> None:
         """`servers`: at least one, all different, all in; ValueError otherwise."""
         self._busy: dict[T, int] = {}
         self._parts: Mapping[T, float] = {}
         self._credits: dict[T, float] = {}
-        self.most = UNBOUNDED
+        self.most = self.limit = UNBOUNDED
         self.taken = self.released = 0
         self.replace(servers)
 
@@ -56,6 +56,8 @@ class LeastInFlight(Generic[T]):
     @property
     def has_room(self) -> bool:
         """Whether a server that is in may take one more request."""
+        if self.taken - self.released >= self.limit:
+            return False
         if self._sole is not None:
             return self._busy[self._sole] < self.most
         return self._lowest < self.most and bool(self._levels[self._lowest])
@@ -100,6 +102,8 @@ class LeastInFlight(Generic[T]):
         None where no server is in, or those that are have as much as they may. `excluding`: servers that have just
         failed this request; None if that leaves nobody.
         """
+        if self.taken - self.released >= self.limit:
+            return None
         sole = self._sole
         if sole is not None:
             count = self._busy[sole]

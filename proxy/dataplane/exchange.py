@@ -279,8 +279,8 @@ class Exchange(Retrying):
         else:
             trial, self.trial = self.trial, None
             fleet.succeeded(pool, trial)
-        if fleet.places.times:
-            fleet.places.took(now - self.started)
+        if fleet.places.times and self.placed_at and status < 500:
+            fleet.places.took(now - self.placed_at)
         fleet.places.call()
 
     def _tell_copied(self, version: str | None, took_s: float = 0.0) -> None:

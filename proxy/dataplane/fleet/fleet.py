@@ -143,7 +143,9 @@ class Fleet(LeastInFlight["ServerPool"]):
             pool = self._anyone(excluding) if asker.regardless else None
         elif pool is None:
             pool = self.acquire(excluding)
-        self.places.note()
+        if self.places.times:
+            asker.placed_at = self._worker.clock()
+            self.places.note()
         return pool
 
     def _try_out(self, asker: Sending, excluding: Collection[ServerPool]) -> ServerPool | None:

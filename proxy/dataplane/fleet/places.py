@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Places:
-    """See the module. `limit`: requests that may be in flight at the version in this worker."""
+    """See the module. The limit itself is the fleet's: `Fleet.limit`."""
 
     __slots__ = ("_answered", "_answered_s", "_calling", "_clock", "_fleet", "_gradient", "_loop", "_peak", "_tally",
-                 "cap", "limit", "room")
+                 "cap", "room")
 
     def __init__(self, fleet: Fleet, loop: asyncio.AbstractEventLoop, clock: Clock, tally: FleetTally) -> None:
         self._fleet = fleet
@@ -37,7 +37,7 @@ class Places:
         self._peak = 0
         self._answered, self._answered_s = 0, 0.0
         self._calling = False
-        self.cap = self.limit = UNBOUNDED
+        self.cap = UNBOUNDED
         self.room: WaitingRoom[Sending] = WaitingRoom(0, 1.0)
 
     def follow(self, load: Load, workers: int) -> None:
@@ -51,12 +51,12 @@ class Places:
             bounds = max(1, load.adaptive.smallest // workers), max(1, load.adaptive.largest // workers)
             if self._gradient is None or (self._gradient.smallest, self._gradient.largest) != bounds:
                 self._gradient = Gradient(*bounds)
-        self.limit = self.cap if self._gradient is None else min(self.cap, self._gradient.limit)
+        self._fleet.limit = self.cap if self._gradient is None else min(self.cap, self._gradient.limit)
 
     @property
     def watched(self) -> bool:
-        """Whether requests have to ask for a place."""
-        return self.limit < UNBOUNDED or self._fleet.most < UNBOUNDED or len(self.room) > 0
+        """Whether requests have to ask for a place, and to say how long they had it."""
+        return self._gradient is not None or len(self.room) > 0
 
     @property
     def times(self) -> bool:
@@ -65,7 +65,8 @@ class Places:
 
     def has_place(self, asker: Sending) -> bool:
         """Whether this request may be sent now, and need not wait behind others."""
-        return self._fleet.total_in_flight < self.limit and (asker.is_called or not self.room)
+        fleet = self._fleet
+        return fleet.taken - fleet.released < fleet.limit and (asker.is_called or not self.room)
 
     def note(self) -> None:
         """A place may have been taken."""
@@ -111,7 +112,7 @@ class Places:
     def _call_some(self) -> None:
         self._calling = False
         fleet, room = self._fleet, self.room
-        while room and fleet.total_in_flight < self.limit and (fleet.has_room or fleet.may_be_tried):
+        while room and fleet.total_in_flight < fleet.limit and (fleet.has_room or fleet.may_be_tried):
             asker = room.next(self._clock())
             if asker is None:
                 break
@@ -135,9 +136,9 @@ class Places:
             self._tally.shed("queue-timeout")
             asker.no_place()
         if self._gradient is not None:
-            self.limit = min(self.cap, self._gradient.look(now, self._answered, self._answered_s, self._peak))
+            self._fleet.limit = min(self.cap, self._gradient.look(now, self._answered, self._answered_s, self._peak))
             self._answered, self._answered_s, self._peak = 0, 0.0, self._fleet.total_in_flight
         self._tally.waiting = len(self.room)
-        self._tally.limit = None if self.limit == UNBOUNDED else self.limit
+        self._tally.limit = None if self._fleet.limit == UNBOUNDED else self._fleet.limit
         self._tally.in_flight = {pool.label: self._fleet.in_flight(pool) for pool in self._fleet.servers}
         self.call()
