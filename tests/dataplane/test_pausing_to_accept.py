@@ -161,9 +161,10 @@ def test_a_crowd_that_takes_memory_is_let_in_as_far_as_there_is_some_and_the_nex
         with Wire(address) as early, ExitStack() as ends:
             assert early.ask(get()).status == 200
             before = memory(program.pid)
-            crowd = [ends.enter_context(Wire(address)) for _ in range(3000)]
-            for wire in crowd:
-                wire.send(large_head)
+            crowd = []
+            for _ in range(3000):
+                crowd.append(ends.enter_context(Wire(address)))
+                crowd[-1].send(large_head)
             last = settled_memory(program.pid)
             assert early.ask(get()).status == 200
             assert may_grow / 2 < last - before < 2 * may_grow
