@@ -16,8 +16,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.core.overload.clients import Key, Rates, Seats
-from proxy.core.overload.room import connections_within, is_too_large, memory_within, most_connections
+from proxy.core.overload.room import (
+    connections_left,
+    connections_within,
+    is_too_large,
+    memory_within,
+    most_connections,
+)
 from proxy.dataplane.footprint import give_back, group_memory, machine_memory, resident_memory
+from proxy.dataplane.servers import shed_idle
 from proxy.errors import TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS
 from proxy.http1.refusal import render
 
@@ -62,7 +69,9 @@ class Admission:
         self._site = site
         limits = site.limits
         self._allowed = max(1, limits.connections // self._workers)
-        self._affordable = connections_within(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._affordable = connections_within(descriptors)
+        self._for_servers = connections_left(descriptors, self._allowed)
         memory = limits.memory if limits.memory is not None else memory_within(group_memory(), machine_memory())
         self._memory = None if memory is None else memory // self._workers
         rates_by = (limits.client_rate, limits.client_burst)
@@ -75,12 +84,18 @@ class Admission:
         self.most, self.scarce = most_connections(self._allowed, self._affordable, too_large=self._too_large)
 
     def sweep(self, now: float) -> None:
-        """Look at what grows: the worker itself, and what it remembers of clients."""
+        """Look at what grows: the worker itself, what it remembers of clients, and its idle connections to servers.
+
+        These stay as many as were ever needed at once, for each server; together they could take the descriptors of
+        those that are needed now.
+        """
         if self.rates is not None:
             self.rates.tidy(now, TIDIED)
         if now - self._weighed_at >= WEIGHED_EVERY_S:
             self._weighed_at = now
             self._weigh()
+        if self._for_servers is not None and self._counters.upstream_connections > self._for_servers:
+            shed_idle(self._site.pools.values(), self._counters.upstream_connections - self._for_servers)
 
     def _weigh(self) -> None:
         self._unweighed = 0

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import textwrap
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from proxy.core.overload.room import SMALL_CROWD
 from proxy.core.snapshot import Snapshot
 from proxy.dataplane.worker import Worker
 from tests.support.faults import descriptors, memory, settled_memory
+from tests.support.origins import ok
 from tests.support.story import Story, WatchedWorker, get
+from tests.support.strict import Message
 from tests.support.wire import Wire
 from tests.support.worker import a_snapshot
 
@@ -83,6 +86,26 @@ def test_a_limit_of_descriptors_that_was_raised_holds_with_the_next_snapshot(sto
     assert worker.call(lambda w: len(w.clients)) == 1
     worker.apply(a_snapshot(origin, revision=3))
     assert second.ask(get()).status == 200
+
+
+def test_idle_connections_to_servers_give_way_where_descriptors_are_few(story: Story) -> None:
+    all_here = threading.Barrier(6)
+
+    def answer(message: Message) -> bytes:
+        if message.target == b"/together":
+            all_here.wait(15)
+        return ok(message.target)
+
+    origin = story.strict(answer)
+    worker = story.worker(origin)
+    clients = [story.client(worker) for _ in range(6)]
+    for client in clients:
+        client.send(get("/together"))
+    assert {client.response().status for client in clients} == {200}
+    assert worker.call(lambda _: len(worker.pool(origin).idle)) == 6
+    apply_with_descriptors(worker, a_snapshot(origin, limits={"connections": 1}, revision=2), 64 + 1 + 2)
+    worker.wait_until(lambda _: len(worker.pool(origin).connections) == 2)
+    assert {client.ask(get()).status for client in clients} == {200}
 
 
 def is_large(worker: Worker) -> bool:

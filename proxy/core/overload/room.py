@@ -27,6 +27,15 @@ def connections_within(descriptors: int) -> int | None:
     return None if descriptors < 0 else max(1, (descriptors - RESERVED) // 2)
 
 
+def connections_left(descriptors: int, allowed: int) -> int | None:
+    """How many connections to servers such a process may have beside its client connections; None: any number.
+
+    `allowed`: client connections by configuration.
+    """
+    affordable = connections_within(descriptors)
+    return None if affordable is None else max(1, descriptors - RESERVED - min(allowed, affordable))
+
+
 def memory_within(container: int | None, machine: int) -> int | None:
     """How many bytes all workers may take where nothing is configured; None: as much as there is.
 

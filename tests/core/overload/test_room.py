@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.overload.room import (
+    RESERVED,
     SMALL_CROWD,
+    connections_left,
     connections_within,
     is_too_large,
     memory_within,
@@ -24,8 +26,18 @@ def test_every_connection_finds_a_descriptor_for_its_server_and_one_always_fits(
     assert connections == 1 or 2 * connections < descriptors
 
 
+@given(st.integers(0, 1 << 20), st.integers(1, 30_000))
+def test_whatever_clients_leave_is_for_servers_and_never_less_than_one_for_each(descriptors: int, allowed: int) -> None:
+    clients, servers = connections_within(descriptors), connections_left(descriptors, allowed)
+    assert clients is not None
+    assert servers is not None
+    assert servers >= min(clients, allowed)
+    assert descriptors < RESERVED + 2 or min(clients, allowed) + servers + RESERVED == descriptors
+
+
 def test_unlimited_descriptors_limit_nothing() -> None:
     assert connections_within(-1) is None
+    assert connections_left(-1, 5) is None
 
 
 @given(st.integers(1, 10_000), st.none() | st.integers(1, 10_000), st.booleans())
