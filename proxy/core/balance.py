@@ -2,7 +2,7 @@
 
 Only servers that are *in* are chosen from; the others keep their counts and come back with `choose_from`. Invariant:
 every server that is in stands in exactly one level, the one of its number in flight, and `_lowest` is the first level
-that is not empty. `acquire` and `release` move one server by one level, so they cost the same for 2 servers and for 500.
+that is not empty. `acquire` and `release` move a server by one level: that costs the same for 2 servers and for 500.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _KEPT_LEVELS = 64           # empty levels kept for reuse; what a burst needed b
 class LeastInFlight(Generic[T]):
     """The servers of a version and what each has in flight. Each call hashes a server: let identity be the hash.
 
-    `most`: requests that a server may have in flight; `limit`: the same of all together. `taken`: how many there ever were, `released`: how many of them
-    are over.
+    `most`: requests that a server may have in flight; `limit`: the same of all together. `taken`: how many there ever
+    were, `released`: how many of them are over.
     """
 
     __slots__ = ("_busy", "_credits", "_levels", "_lowest", "_out", "_parts", "_servers", "_sole", "limit", "most",
@@ -191,7 +191,6 @@ class LeastInFlight(Generic[T]):
 
     def _who_sits_out(self) -> set[T]:
         """Each takes part whenever its parts of the choices so far have added up to a whole one."""
-        credits = self._credits
         for server, part in self._parts.items():
-            credits[server] = min(credits[server] + part, 2.0)
-        return {server for server, credit in credits.items() if credit < 1.0}
+            self._credits[server] = min(self._credits[server] + part, 2.0)
+        return {server for server, credit in self._credits.items() if credit < 1.0}
