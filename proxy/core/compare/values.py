@@ -59,7 +59,7 @@ class Rules:
     minimum: int = 100
     endpoints: tuple[str, ...] = ()
     control: bool = False
-    per_second: int = 1_000
+    per_second: int = 250
 
 
 @dataclass(frozen=True, slots=True)
