@@ -17,14 +17,13 @@ from proxy.core.route import Server
 from proxy.settings.addresses import parse_listen, parse_server
 from proxy.settings.document import Loc
 from proxy.settings.grammar import parse_name
+from proxy.settings.limits_model import LimitsSection, TimeoutsSection
 from proxy.settings.model import (
     AdminSection,
-    LimitsSection,
     MatchSection,
     OverrideSection,
     RouteSection,
     StickySection,
-    TimeoutsSection,
     TokenSection,
     VersionSection,
 )

@@ -16,8 +16,9 @@ from proxy.core.compare.rules import rules_from
 from proxy.core.route import Copying, HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
 from proxy.settings.fields import Kind
 from proxy.settings.health_model import BreakerSection, EjectSection, ProbeSection
+from proxy.settings.limits_model import LimitsSection, TimeoutsSection
 from proxy.settings.load_model import AdaptiveSection, QueueSection
-from proxy.settings.model import LimitsSection, RouteSection, TimeoutsSection, VersionSection
+from proxy.settings.model import RouteSection, VersionSection
 from proxy.settings.retry_model import RetrySection
 from proxy.settings.section import keys_of
 from proxy.settings.shadow_model import CompareSection, ShadowSection

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from proxy.settings.document import Loc
 from proxy.settings.health_model import EjectSection, ProbeSection
-from proxy.settings.model import RouteSection, TimeoutsSection, VersionSection
+from proxy.settings.limits_model import TimeoutsSection
+from proxy.settings.model import RouteSection, VersionSection
 from proxy.settings.pieces import Pieces, RoutePieces, VersionPieces, mapping
 from proxy.settings.report import Report
 from proxy.settings.retry_model import RetrySection
