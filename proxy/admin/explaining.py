@@ -131,7 +131,7 @@ def _instead(detour: Detour) -> str:
         return "it is tried all the same, since there is nowhere else to go"
     if detour.sent_to is not None:
         return f"what it would get goes to {detour.sent_to} (when_down: {detour.when_down})"
-    if detour.when_down == "hold":
+    if detour.when_down == "hold" and detour.state == "down":
         return "what it would get waits for it as long as its queue allows, and is answered with 503 then"
     return "what it would get is answered with 503"
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 
 from proxy.ipc.messages import Noticed
-from tests.support.admin import Asked, run
+from tests.support.admin import Asked, run, settings
 
 
 async def explain(it: Asked, **body: Any) -> Any:
@@ -138,3 +139,23 @@ def test_odds_come_with_the_version_that_is_down_and_a_baseline_is_tried_all_the
                                    "there is nowhere else to go")
 
     run(test, start=False)
+
+
+def test_a_version_that_holds_its_requests_is_told_as_such_and_one_that_fails_them_too() -> None:
+    file = settings()
+    [shop, api] = file.routes
+
+    def told_of(when_down: Literal["hold", "fail"]) -> str:
+        said = []
+
+        async def test(it: Asked) -> None:
+            down(it, "new")
+            body = await explain(it, path="/api", headers={"X-Version": "new"}, client="10.1.2.3")
+            assert (body["version"], body["sent_to"]) == ("new", None)
+            said.append(body["why"][-1].rpartition(": ")[2])
+
+        run(test, replace(file, routes=(shop, replace(api, when_down=when_down))), start=False)
+        return str(said[0])
+
+    assert told_of("hold").startswith("what it would get waits for it")
+    assert told_of("fail") == "what it would get is answered with 503"
