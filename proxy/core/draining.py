@@ -111,6 +111,20 @@ def consequences(
     return tuple(notes)
 
 
+def refused(state: State, versions: Collection[Version], routes: Iterable[Route]) -> tuple[str, ...]:
+    """What the author of another change should know: the versions whose requests nobody answers, since all is drained.
+
+    A file may do what a drain may not: send traffic to what is drained, or take away the servers that were not.
+    """
+    empty = without_servers(state.drained, versions)
+    routes_of: dict[str, list[str]] = {}
+    for route in routes if empty else ():
+        for version in lost(route, state.routes[route.name].course.split, empty):
+            routes_of.setdefault(version, []).append(route.name)
+    return tuple(f"requests of {_list(names)} for `{version}` are refused, since it is drained: `turnout restore "
+                 f"{version}`" for version, names in routes_of.items())
+
+
 def _stranded(before: State, after: State, versions: Collection[Version], routes: Iterable[Route]) -> list[Route]:
     """The routes of which a version loses its last server in a step, with nowhere else for its requests to go."""
     was, now = without_servers(before.drained, versions), without_servers(after.drained, versions)

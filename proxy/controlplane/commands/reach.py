@@ -61,9 +61,10 @@ async def must_be_reachable(step: Step, versions: Collection[Version], advice: s
     down |= await known_down(version for version in concerned if version not in known)
     if not down:
         return
-    out = [f"{server}: drained" for name, server in sorted(out_of_service(step.state.drained, versions)) if name in down]
+    drains = sorted(out_of_service(step.state.drained, versions))
     raise BaselineDown(f"{_going(step, down)}, where no server accepts a connection: start one, {advice}",
-                       [*(why for servers in down.values() for why in servers), *out])
+                       [*(why for servers in down.values() for why in servers),
+                        *(f"{server}: drained" for name, server in drains if name in down)])
 
 
 def must_be_in_service(step: Step, versions: Collection[Version]) -> None:

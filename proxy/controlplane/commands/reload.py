@@ -20,6 +20,7 @@ from proxy.controlplane.commands.transactions import Plan, Transactions
 from proxy.controlplane.errors import CommandError, HandingOver, InvalidChange, NothingToReload, Outdated
 from proxy.controlplane.events import Author, Event
 from proxy.controlplane.journal.errors import StateError
+from proxy.core import draining
 from proxy.core.changes import Step
 from proxy.core.merge import merged
 from proxy.errors import ConfigError, Problem
@@ -88,6 +89,7 @@ class Reloader:
         except StateError as error:
             because = f"is not there, and there is no other: {error}"
             raise ConfigError([Problem(str(found.file), "secret", because)]) from None
+        notes += draining.refused(step.state, settings.versions, settings.routes)
         touched = {name for name, held in step.state.routes.items() if held.revision == step.state.revision}
         gone = state.routes.keys() - step.state.routes.keys()
         return Plan(step, tuple(sorted(touched | gone)), settings, "reload", notes=notes)

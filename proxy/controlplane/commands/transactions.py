@@ -216,7 +216,12 @@ def _log(events: Sequence[Event]) -> None:
     first = events[0]
     routes = [event.route for event in events if event.route is not None]
     log.info("changed", verb=first.verb, revision=first.revision, by=first.author.name, reason=first.reason,
-             routes=routes[:_ROUTES_LOGGED], more=max(0, len(routes) - _ROUTES_LOGGED))
+             routes=routes[:_ROUTES_LOGGED], more=max(0, len(routes) - _ROUTES_LOGGED), **_service_of(first))
+
+
+def _service_of(event: Event) -> dict[str, Any]:
+    """The version and server that were drained or restored; nothing of any other event."""
+    return {key: value for key, value in (event.after or {}).items() if key in ("version", "server")}
 
 
 def event_of(move: Move | Service, now: float, author: Author, revision: int, reason: str = "") -> Event:
