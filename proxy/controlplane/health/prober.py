@@ -34,17 +34,21 @@ _COMPLAIN_EVERY_S = 60.0
 
 
 class Prober:
-    """See the module. `draw`: chance, in [0, 1). `on_out` is told that other servers than before are out."""
+    """See the module. `draw`: chance, in [0, 1). `on_out` is told that other servers than before are out.
+
+    `at_once`: probes that may be under way.
+    """
 
     def __init__(self, book: HealthBook, on_out: Callable[[], None], *, clock: Clock = monotonic,
-                 wall: Clock = time.time, draw: Callable[[], float] = random.random) -> None:
+                 wall: Clock = time.time, draw: Callable[[], float] = random.random,
+                 at_once: int = MOST_AT_ONCE) -> None:
         self._book = book
         self._on_out = on_out
         self._clock = clock
         self._draw = draw
         self._asker = Asker(clock, wall)
         self._pauses = Pauses(clock())
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._places = asyncio.Semaphore(at_once)
         self._tasks: dict[Key, tuple[Probing, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._complained_at: float | None = None
