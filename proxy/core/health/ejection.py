@@ -78,6 +78,11 @@ class Ejector:
         self.state = "trial"
         return True
 
+    def hasten(self, now: float) -> None:
+        """Take in that something else says it is well again: if it is out, it may be tried from now on."""
+        if self.state == "out":
+            self.until = min(self.until, now)
+
     def take_trial(self) -> bool:
         """Claim the one request that tries it; False when somebody has it, or it is not on trial.
 

@@ -81,6 +81,8 @@ class Fleet(LeastInFlight["ServerPool"]):
     def _say(self, member: Member, *, drained: bool, out: bool) -> None:
         if (member.drained and not drained) or (member.probed_out and not out):
             self._warm_up(member)
+        if member.probed_out and not out:
+            member.ejector.hasten(self._worker.clock())     # probes have seen it well: no need to wait out its time
         member.drained, member.probed_out = drained, out
 
     def hear(self, news: Noticed) -> None:

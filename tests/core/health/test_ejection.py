@@ -99,6 +99,14 @@ def test_it_may_be_tried_when_its_time_is_over_and_not_before() -> None:
     assert not ejector.look(1.1), "it is on trial already"
 
 
+def test_whoever_knows_that_it_is_well_again_makes_its_time_shorter() -> None:
+    ejector = Ejector(Ejection(failures=1, first_s=60.0))
+    assert ejector.failed(10.0)
+    ejector.hasten(12.0)
+    assert ejector.look(12.0)
+    assert ejector.take_trial()
+
+
 def test_one_request_alone_tries_it() -> None:
     ejector = on_trial()
     assert not ejector.take_trial()
