@@ -171,9 +171,8 @@ def _turn_away(sock: socket.socket) -> None:
     """
     with sock:
         try:
-            sock.setblocking(False)
-            sock.send(_TURNED_AWAY)
+            sock.send(_TURNED_AWAY, socket.MSG_DONTWAIT)
             sock.shutdown(socket.SHUT_WR)
-            sock.recv(_UNREAD)
+            sock.recv(_UNREAD, socket.MSG_DONTWAIT)
         except OSError:
             return  # nothing to read yet, or nobody there any more

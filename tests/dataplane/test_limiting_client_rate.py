@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from proxy.dataplane.admission import key_of
 from tests.support.story import Story, get, request
 from tests.support.worker import a_snapshot
 
@@ -55,6 +59,25 @@ def test_addresses_of_one_ipv6_subscriber_are_one_client(story: Story) -> None:
              for address in ("2001:db8:0:1::1", "2001:db8:0:1:ffff::9", "2001:DB8:0:1::3", "2001:db8::1:0:0:0:4",
                              "2001:db8:0:2::1")]
     assert asked == [200, 200, 200, 429, 200]
+
+
+@given(st.ip_addresses(v=6), st.ip_addresses(v=6), st.integers(0, 128))
+def test_two_ipv6_addresses_are_one_client_exactly_when_their_first_64_bits_agree(
+    one: IPv6Address, other: IPv6Address, alike: int,
+) -> None:
+    low = (1 << (128 - alike)) - 1
+    other = IPv6Address((int(one) & ~low) | (int(other) & low))
+    if one.ipv4_mapped is None and other.ipv4_mapped is None:
+        assert (key_of(str(one)) == key_of(other.exploded)) is (int(one) >> 64 == int(other) >> 64)
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_is_a_client_of_its_own_however_it_is_written(address: IPv4Address) -> None:
+    assert key_of(str(address)) == key_of(f"::ffff:{address}") == str(address)
+
+
+def test_the_zone_of_a_link_local_address_does_not_matter() -> None:
+    assert key_of("fe80::1%eth0") == key_of("fe80::2")
 
 
 def test_ipv4_addresses_written_as_ipv6_are_those_ipv4_addresses(story: Story) -> None:
