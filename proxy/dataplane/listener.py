@@ -97,6 +97,8 @@ class Listener:
     def _accept_some(self) -> bool:
         """Accept a handful; returns whether there may be more."""
         room = self._room()
+        if room <= 0 and not self._joining:
+            self.close()  # nobody is about to tell the worker that it is full, which opens this again when it is not
         for _ in range(min(ACCEPTED_AT_ONCE, room)):
             if not self._open:
                 return False
