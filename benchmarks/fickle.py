@@ -127,6 +127,16 @@ class Fickle:
                 stream.close()
         self._process = None
 
+    def fail(self, how: str) -> None:
+        """`kill`, `stop`, or what it is told to do."""
+        match how:
+            case "kill":
+                self.kill()
+            case "stop":
+                self.stop()
+            case words:
+                self.behave(words)
+
     def heal(self) -> None:
         """Whatever was done to it: it runs and behaves well."""
         if self._process is None:

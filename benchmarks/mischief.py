@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 OLD, NEW = 3, 2
 """Servers of the baseline and of the candidate."""
-KINDS = {
-    "kill": "", "stop": "", "full": "full", "silent": "silent", "reset": "reset", "reset-at-once": "reset-at-once",
-    "reset-in-head": "reset-in-head", "reset-in-body": "reset-in-body", "cut": "cut", "stall": "stall",
-    "overlong": "overlong", "drip": "drip", "garbage": "garbage", "status 500": "status 500",
-    "status 503": "status 503", "flap": "status 503"}
-"""Kind → how the server is told to behave, where it is told at all."""
+KINDS = {"flap": "status 503"} | {kind: kind for kind in (
+    "kill", "stop", "full", "silent", "reset", "reset-at-once", "reset-in-head", "reset-in-body", "cut", "stall",
+    "overlong", "drip", "garbage", "status 500", "status 503")}
+"""Kind → how the server is made to fail."""
 SPOIL_BEGUN = frozenset({"kill", "stop", "reset-in-body", "cut", "stall", "silent"})
 """Whoever has the begin of an answer can lose its end by these."""
 SPOIL_ANY = frozenset({"reset-in-head", "garbage"})

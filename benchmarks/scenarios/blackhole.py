@@ -19,7 +19,7 @@ from benchmarks.peers import Peer
 from benchmarks.rounds import percentile
 
 RATE = 2_000
-CASES = ("silent", "stopped")
+CASES = {"silent": "silent", "stopped": "stop"}
 ROUNDS = 2
 WATCHED_S = 3.5
 READ_S = 0.3                                    # for one that was stopped, to read what had come meanwhile
@@ -62,10 +62,7 @@ def _fall_silent(behind: Failing, case: str, number: int) -> Silence:
     servers = behind.servers["three"]
     server: Fickle = servers[number % len(servers)]
     known, since = len(server.got()), time.monotonic_ns()
-    if case == "stopped":
-        server.stop()
-    else:
-        server.behave("silent")
+    server.fail(CASES[case])
     time.sleep(WATCHED_S)
     until = time.monotonic_ns()
     if case == "stopped":

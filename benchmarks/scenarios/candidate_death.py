@@ -18,7 +18,7 @@ from benchmarks.loads import steady
 from benchmarks.peers import Peer
 
 RATE = 2_500
-CASES = ("killed", "stopped", "failing")
+CASES = {"killed": "kill", "stopped": "stop", "failing": "status 500"}
 ROUNDS = 2
 DEAD_S = 2.0
 SETTLE_S = 0.75
@@ -64,13 +64,7 @@ def _die(behind: Failing, case: str, number: int) -> Death:
     before = _rescued(behind)
     since = time.monotonic_ns()
     for server in servers:
-        match case:
-            case "killed":
-                server.kill()
-            case "stopped":
-                server.stop()
-            case _:
-                server.behave("status 500")
+        server.fail(CASES[case])
     down = behind.wait_state("candidate", "down")
     time.sleep(DEAD_S)
     healed = time.monotonic_ns()

@@ -80,16 +80,10 @@ def _do(behind: Failing, acts: Sequence[Act], began: int) -> None:
 
 
 def _act(server: Fickle, act: Act) -> None:
-    if act.does != "begin":
+    if act.does == "begin":
+        server.fail(mischief.KINDS[act.fault.kind])
+    else:
         server.heal()
-        return
-    match act.fault.kind:
-        case "kill":
-            server.kill()
-        case "stop":
-            server.stop()
-        case kind:
-            server.behave(mischief.KINDS[kind])
 
 
 def judge(scenario: str, chaos: Chaos) -> Run:

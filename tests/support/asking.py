@@ -20,17 +20,21 @@ FOREIGN = "somebody else's answer"
 _PAUSE_S = 0.004
 """Between an answer and the client's next request: clients and servers share the machine."""
 
+_numbers = itertools.count()
+"""Of all requests of this process: several loads may go to the same servers, one after another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One request and its end: `outcome` is `200`, another status, `cut`, `closed`, `reset`, `timeout` or `FOREIGN`;
-    `by` names the version whose server answered well."""
+    `by` names the version whose server answered well; `said` is what stands in any other answer."""
 
     id: str
     method: str
     outcome: str
     by: str = ""
     retry_after: bytes | None = None
+    said: bytes = b""
 
 
 class Asking:
@@ -41,7 +45,6 @@ class Asking:
         self._address = address
         self._methods = methods
         self._path = path
-        self._numbers = itertools.count()
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, name=f"asking {number}", daemon=True)
                          for number in range(count)]
@@ -91,7 +94,7 @@ class Asking:
 
     def _ask(self, wire: Wire) -> bool:
         """One request; False when the connection is over."""
-        number = next(self._numbers)
+        number = next(_numbers)
         method, name = self._methods[number % len(self._methods)], f"asked-{number}"
         body = "Content-Length: 2\r\n\r\nhi" if method == "POST" else "\r\n"
         try:
@@ -103,7 +106,8 @@ class Asking:
         words = answer.body.split()
         by = words[2].decode() if answer.body.startswith(b"hello from ") else ""
         outcome = str(answer.status) if not by or words[3:] == [name.encode()] else FOREIGN
-        self.done.append(Asked(name, method, outcome, by, answer.value(b"retry-after")))
+        self.done.append(Asked(name, method, outcome, by, answer.value(b"retry-after"),
+                               b"" if by else answer.body))
         return answer.value(b"connection") != b"close"
 
 
