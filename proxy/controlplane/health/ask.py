@@ -118,4 +118,4 @@ def _headers(probe: Probe) -> CIMultiDict[str]:
 def _words(error: Exception) -> str:
     """The error for people, on one line of bounded length: a server may have a say in it."""
     text = " ".join((str(error) or type(error).__name__).split())
-    return text[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:200])

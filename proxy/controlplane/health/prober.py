@@ -69,10 +69,11 @@ class Prober:
 
     def tick(self) -> None:
         """Look at the clock and at everybody's silence; due every `TICK_S` seconds."""
-        paused_s = self._pauses.tick(self._clock())
+        now = self._clock()
+        paused_s = self._pauses.tick(now)
         if paused_s:
             for _, judge in self._book.judges():
-                judge.paused(paused_s)
+                judge.paused(now, paused_s)
         if self._book.looked():
             self._on_out()
 

@@ -30,7 +30,7 @@ class Telling:
     def __init__(self, say: Callable[[Turn, int], None]) -> None:
         self._say = say
         self._said: dict[Key, _Said] = {}
-        self._waiting: set[Key] = set()
+        self._waiting: dict[Key, None] = {}  # in the order in which they came
 
     def hear(self, turn: Turn, now: float) -> None:
         """Take in a turn, and say it unless one was said just now."""
@@ -42,14 +42,14 @@ class Telling:
         elif key in self._waiting or now - said.at < EVERY_S:
             said.last = turn
             said.unsaid += 1
-            self._waiting.add(key)
+            self._waiting[key] = None
         else:
             self._speak(said, turn, now, said.unsaid)
 
     def settle(self, now: float) -> None:
         """Say what is due: turns that had to wait, unless all is again as was said. Cheap when nothing waits."""
         for key in [key for key in self._waiting if now - self._said[key].at >= EVERY_S]:
-            self._waiting.discard(key)
+            self._waiting.pop(key, None)
             said = self._said[key]
             turn, said.last = said.last, None
             if turn is not None and (turn.out, turn.by) != (said.turn.out, said.turn.by):
@@ -59,7 +59,7 @@ class Telling:
         """Forget all others."""
         for key in [key for key in self._said if key not in keys]:
             del self._said[key]
-            self._waiting.discard(key)
+            self._waiting.pop(key, None)
 
     def _speak(self, said: _Said, turn: Turn, now: float, unsaid: int) -> None:
         said.turn, said.at, said.last, said.unsaid = turn, now, None, 0

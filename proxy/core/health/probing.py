@@ -102,11 +102,14 @@ class Probing:
         spread_s = max(arrivals.sd_s, MIN_SPREAD * probe.interval_s)
         return phi(now - self._heard_at, arrivals.mean_s + probe.timeout_s, spread_s)
 
-    def paused(self, by_s: float) -> None:
-        """Take in that our own process stood still for `by_s` seconds: nobody could be heard in them."""
-        self._heard_at += by_s
-        self._asked_at += by_s
-        self._unanswered_since += by_s
+    def paused(self, now: float, by_s: float) -> None:
+        """Take in that our own process stood still for `by_s` seconds until now: nobody could be heard in them.
+
+        What has been heard or asked since is not moved into the future.
+        """
+        self._heard_at = min(now, self._heard_at + by_s)
+        self._asked_at = min(now, self._asked_at + by_s)
+        self._unanswered_since = min(now, self._unanswered_since + by_s)
         self._learns = False
 
     def _answered_well(self, now: float, paused: bool) -> bool:

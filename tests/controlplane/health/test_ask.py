@@ -175,12 +175,12 @@ def test_text_beyond_the_limit_is_not_found() -> None:
 
 @pytest.mark.parametrize("garbage", [
     b"", b"\x16\x03\x01\x02\x00", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nbroken",
-    b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n"])
+    b"HTTP/1.1 200 \x1b[2J\r\nA\x1b[2J\x07: b\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n"])
 def test_what_is_no_answer_is_an_error_in_few_words(garbage: bytes) -> None:
     result = asyncio.run(asked(garbage))
     assert result.outcome == "error"
     assert 0 < len(result.detail) <= 200
-    assert "\n" not in result.detail
+    assert result.detail.isprintable()
 
 
 def test_where_nobody_listens_it_is_refused() -> None:

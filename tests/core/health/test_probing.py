@@ -100,14 +100,21 @@ def test_an_interval_with_a_lost_answer_in_it_is_not_learnt_from() -> None:
 def test_a_pause_of_ours_moves_the_silence_on() -> None:
     server = probed(answers="+" * 20)
     before = server.phi(20.2)
-    server.paused(600.0)
+    server.paused(620.2, 600.0)
     assert server.phi(620.2) == pytest.approx(before)
     assert not server.looked(620.2)
 
 
+def test_what_is_heard_after_a_pause_is_not_moved_into_the_future() -> None:
+    server = probed(answers="+" * 20)
+    server.answered(80.0, True, paused=True)
+    server.paused(80.0, 59.0)
+    assert server.phi(82.5) == pytest.approx(probed(answers="+" * 20).phi(22.51))
+
+
 def test_an_interval_with_a_pause_in_it_is_not_learnt_from() -> None:
     server, other = probed(answers="+" * 20), probed(answers="+" * 20)
-    server.paused(3.0)
+    server.paused(24.4, 3.0)
     server.answered(24.5, True)
     other.answered(24.5, True, paused=True)
     for it in (server, other):
@@ -207,7 +214,7 @@ class Simulation:
         paused_s = guard.tick(now) if self.guarded else 0.0
         for index, server in enumerate(self.servers):
             if paused_s:
-                server.paused(paused_s)
+                server.paused(now, paused_s)
             self.out += [(now, index)] if server.looked(now) else []
             self.suspected += server.state == "suspect"
 
