@@ -71,6 +71,7 @@ class Fleet(LeastInFlight["ServerPool"]):
         self.most = UNBOUNDED if most is None else max(1, most // workers)
         self.places.follow(version.load, workers)
         self.settle()
+        self.places.tell()
 
     def hear_probes(self, out: Collection[str]) -> None:
         """These addresses, and no others, are out by what the probes say."""

@@ -138,7 +138,11 @@ class Places:
         if self._gradient is not None:
             self._fleet.limit = min(self.cap, self._gradient.look(now, self._answered, self._answered_s, self._peak))
             self._answered, self._answered_s, self._peak = 0, 0.0, self._fleet.total_in_flight
+        self.tell()
+        self.call()
+
+    def tell(self) -> None:
+        """Say how things stand, for the next report. Also right after a change: what is reported then is not older."""
         self._tally.waiting = len(self.room)
         self._tally.limit = None if self._fleet.limit == UNBOUNDED else self._fleet.limit
         self._tally.in_flight = {pool.label: self._fleet.in_flight(pool) for pool in self._fleet.servers}
-        self.call()
