@@ -18,8 +18,9 @@ KINDS = {"flap": "status 503"} | {kind: kind for kind in (
 """Kind → how the server is made to fail."""
 SPOIL_BEGUN = frozenset({"kill", "stop", "reset-in-body", "cut", "stall", "silent"})
 """Whoever has the begin of an answer can lose its end by these."""
-SPOIL_ANY = frozenset({"reset-in-head", "garbage"})
-"""What came was no answer, or the begin of one: nothing is asked a second time after it, and 502 is the answer."""
+ANSWERS = {"answered 500": frozenset({"status 500"}), "answered 502": frozenset({"reset-in-head", "garbage"})}
+"""What clients are answered for these: a 500 is a whole answer; and after what was no answer, or the begin of one, no
+other server is asked. But where the candidate does so the baseline comes to the rescue of idempotent requests."""
 BEGIN_S = 1.0
 LASTS_S = (0.7, 3.0)
 PAUSE_S = (0.3, 1.5)
@@ -85,17 +86,15 @@ def on(faults: Sequence[Fault], since_s: float, until_s: float) -> list[Fault]:
 def is_due(method: str, why: str, faults: Sequence[Fault]) -> bool:
     """Whether a proxy that does all it may still loses such a request under these faults.
 
-    Nothing may be lost while nobody is at fault, nor may an answer reach somebody else. A 500 is a whole answer and
-    goes to the client. Who has the begin of an answer cannot be given another one. Anything else is to be kept from
-    clients whose request is idempotent, and not from others, whose request may have begun.
+    Nothing may be lost while nobody is at fault, nor may an answer reach somebody else. Who has the begin of an answer
+    cannot be given another one. For `ANSWERS` see there. Anything else is to be kept from clients whose request is
+    idempotent, and not from others, whose request may have begun.
     """
     kinds = {fault.kind for fault in faults}
     if not kinds or "somebody else" in why:
         return False
-    if why == "answered 500":
-        return "status 500" in kinds
     if "within" in why or "reset" in why:
         return bool(kinds & SPOIL_BEGUN)
-    if why == "answered 502" and kinds & SPOIL_ANY:
-        return True
-    return method not in ("GET", "HEAD")
+    if method != "GET":
+        return why != "answered 500" or "status 500" in kinds
+    return bool(ANSWERS.get(why, frozenset()) & {fault.kind for fault in faults if fault.version == "old"})

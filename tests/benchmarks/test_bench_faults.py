@@ -68,8 +68,8 @@ def test_every_kind_of_fault_is_one_that_servers_know() -> None:
     assert {words.split()[0] for words in KINDS.values()} <= {"kill", "stop", *fickle_service.BEHAVIOURS}
 
 
-def fault(kind: str) -> Fault:
-    return Fault(1.0, 2.0, "old", 0, kind)
+def fault(kind: str, version: str = "old") -> Fault:
+    return Fault(1.0, 2.0, version, 0, kind)
 
 
 @pytest.mark.parametrize(("method", "why", "kinds", "is_due"), [
@@ -82,6 +82,14 @@ def fault(kind: str) -> Fault:
     ("GET", "closed before an answer", ["kill"], False)])
 def test_a_loss_is_due_or_not(method: str, why: str, kinds: list[str], is_due: bool) -> None:
     assert mischief.is_due(method, why, [fault(kind) for kind in kinds]) == is_due
+
+
+@pytest.mark.parametrize(("method", "why", "kind", "is_due"), [
+    ("GET", "answered 500", "status 500", False), ("POST", "answered 500", "status 500", True),
+    ("GET", "answered 502", "garbage", False), ("POST", "answered 502", "garbage", True)])
+def test_from_what_a_candidate_answers_idempotent_requests_are_rescued(method: str, why: str, kind: str,
+                                                                       is_due: bool) -> None:
+    assert mischief.is_due(method, why, [fault(kind, "new")]) == is_due
 
 
 def test_a_fault_has_to_do_with_what_was_lost_while_it_lasted_or_soon_after() -> None:

@@ -18,7 +18,7 @@ BREAKER = {"failures": "50%", "requests": 10, "within": "2s", "for": "300ms", "t
 EJECT = {"failures": 3, "for": "300ms", "at_most": "600ms"}
 FAULTS = {"is killed": "kill", "stands still": "stop", "reads and never answers": "silent", "lets nobody in": "full",
           "resets before its answer": "reset", "resets within the head": "reset-in-head", "sends garbage": "garbage",
-          "answers 503": "status 503"}
+          "answers 503": "status 503", "answers 500": "status 500"}
 
 
 def shop_of_two(folder: Path, version: Json | None = None, **route: Any) -> AbstractContextManager[FickleShop]:
@@ -79,12 +79,12 @@ def test_what_was_rescued_is_the_candidates_failure_and_the_baselines_answer(tmp
         assert shop.count("rescues_total", version="new", outcome="answered") >= 1
 
 
-def test_a_candidate_that_answers_500_to_all_is_left_after_a_few(rescuing: FickleShop) -> None:
-    with Asking(rescuing.address) as asking:
+def test_a_candidate_that_answers_500_to_all_is_left_after_a_few(tmp_path: Path) -> None:
+    with shop_of_two(tmp_path) as shop, Asking(shop.address) as asking:
         asking.wait(100)
-        rescuing.servers["new"][0].behave("status 500")
+        shop.servers["new"][0].behave("status 500")
         mark = asking.wait(400)
-        rescuing.servers["new"][0].heal()
+        shop.servers["new"][0].heal()
         comes_back(asking)
         assert asking.failed(mark).keys() <= {"500"}
         assert asking.failed(mark).total() <= 80
