@@ -92,10 +92,11 @@ def _probe(result: ProbeResult | None) -> shapes.ProbeShape | None:
 
 def heard_of_all(supervisor: Supervisor) -> bool:
     """Whether every worker has counted since it serves by the snapshot in force: what was counted before says nothing
-    of a change.
+    of a change, and of what a predecessor's workers still do not everything is known.
     """
     revision = supervisor.snapshot.revision
-    return all(slot.process is not None and slot.process.counted >= revision for slot in supervisor.slots)
+    processes = [slot.process for slot in supervisor.slots]
+    return supervisor.is_alone and all(process is not None and process.counted >= revision for process in processes)
 
 
 def version_view(control: Control, name: str, drained: Pairs | None = None) -> shapes.VersionShape | None:

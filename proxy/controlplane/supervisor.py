@@ -144,6 +144,11 @@ class Supervisor:
         return self._served and serving and not self._stopping
 
     @property
+    def is_alone(self) -> bool:
+        """Whether no worker of a predecessor is left that might have anything in flight."""
+        return self._succession.is_over
+
+    @property
     def _served(self) -> bool:
         outcome = self._outcome
         if outcome is None or not outcome.done() or outcome.cancelled():
@@ -203,6 +208,11 @@ class Supervisor:
         self._succession.add(predecessor)
         if self._served:
             self._succession.send_home(self.snapshot.policy.timeouts.drain)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no worker of a predecessor is left that still finishes what it began."""
+        return self._succession.is_over
 
     async def settled(self) -> None:
         """Wait until no predecessor's worker begins a request any more."""

@@ -11,6 +11,7 @@ from proxy.ipc.messages import Noticed
 from proxy.telemetry import names as metric
 from tests.support.admin import Asked, run, settings
 from tests.support.deadline import until
+from tests.support.predecessors import Former
 
 VERSIONS = "/api/v1/versions"
 
@@ -169,6 +170,20 @@ def test_nothing_is_idle_as_long_as_a_worker_has_not_counted_since_the_drain() -
         assert process is not None
         process.counted = 1
         assert (await view(it, "new"))["idle"] is False
+
+    run(test)
+
+
+def test_nothing_is_idle_as_long_as_workers_of_a_predecessor_are_there() -> None:
+    async def test(it: Asked) -> None:
+        supervisor = it.control.supervisor
+        await drain(it, "new")
+        await until(lambda: all(slot.process and slot.process.counted == 2 for slot in supervisor.slots), "counted")
+        former = Former()
+        supervisor.follow(former)
+        assert (await view(it, "new"))["idle"] is False
+        former.is_gone.set()
+        assert (await view(it, "new"))["idle"] is True
 
     run(test)
 
