@@ -10,6 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from msgspec.structs import replace
+
 from proxy.clock import Clock, monotonic
 from proxy.controlplane.health.pages import Entry, Key, Page, Turn, is_newer
 from proxy.controlplane.health.values import ProbeResult, ServerHealth, VersionHealth
@@ -160,6 +162,8 @@ class HealthBook:
     def _turned_by_probes(self, key: Key, entry: Entry) -> None:
         if not entry.out:
             entry.back_at = self.clock()
+            if entry.news is not None and entry.ejected:  # workers need not wait out its time, and do not
+                entry.news = replace(entry.news, until=min(entry.news.until, entry.back_at))
         self.on_turn(Turn(*key, entry.out, "probe", entry.judge.why if entry.judge is not None else ""))
 
     def _conclude(self, page: Page) -> None:

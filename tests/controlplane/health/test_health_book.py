@@ -123,6 +123,14 @@ def test_a_server_that_is_back_warms_up() -> None:
     assert [*states, it.states()[0]] == ["warming", "up"]
 
 
+def test_a_server_that_probes_have_seen_well_may_be_tried_at_once() -> None:
+    it = Kept()
+    it.noticed(A, True, 1, for_s=60.0)
+    it.probed(A, *DEAD, "ok", "ok")
+    first = it.book.servers("new")[0]
+    assert (first.state, first.ejected_until_s) == ("trial", 0.0)
+
+
 @pytest.mark.parametrize(("out", "epoch", "new"), [
     (True, 1, False), (False, 2, False), (True, 2, False), (False, 3, True), (True, 3, True)])
 def test_only_newer_news_is_taken_in_and_of_the_same_age_out_holds(out: bool, epoch: int, new: bool) -> None:
