@@ -145,7 +145,7 @@ class Supervisor:
 
     @property
     def is_alone(self) -> bool:
-        """Whether no worker of a predecessor is left that might have anything in flight."""
+        """Whether no worker of a predecessor is left that still finishes what it began."""
         return self._succession.is_over
 
     @property
@@ -208,11 +208,6 @@ class Supervisor:
         self._succession.add(predecessor)
         if self._served:
             self._succession.send_home(self.snapshot.policy.timeouts.drain)
-
-    @property
-    def is_alone(self) -> bool:
-        """Whether no worker of a predecessor is left that still finishes what it began."""
-        return self._succession.is_over
 
     async def settled(self) -> None:
         """Wait until no predecessor's worker begins a request any more."""

@@ -144,11 +144,6 @@ class Draining:
         """Listen from now on."""
         self._task = reported(asyncio.create_task(self._listen(), name="predecessor"), "upgrade")
 
-    @property
-    def has_gone(self) -> bool:
-        """Whether its workers have left."""
-        return self._gone.is_set()
-
     def leave(self, within_s: float) -> None:
         """Do nothing: it drains by itself, and takes as long as its own settings say."""
 

@@ -105,11 +105,6 @@ class Orphans:
         """Whether each has ended."""
         return all(orphan.is_gone.is_set() for orphan in self.members)
 
-    @property
-    def has_gone(self) -> bool:
-        """Whether each has ended."""
-        return all(orphan.is_gone.is_set() for orphan in self.members)
-
     def leave(self, within_s: float) -> None:
         """Tell each to accept nothing new and to finish within so many seconds."""
         if self._told:

@@ -20,10 +20,6 @@ class Predecessor(Protocol):
     def has_gone(self) -> bool:
         """Whether each has ended: nothing is in flight at any of them."""
 
-    @property
-    def has_gone(self) -> bool:
-        """Whether each has ended. False as long as they have not been told to leave."""
-
     def leave(self, within_s: float) -> None:
         """Tell them to accept nothing new and to finish within so many seconds. Told again, nothing happens."""
 
@@ -54,11 +50,6 @@ class Succession:
     def add(self, predecessor: Predecessor) -> None:
         """Follow on this one, too."""
         self._members.append(predecessor)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody of an earlier time is left."""
-        return all(member.has_gone for member in self._members)
 
     @property
     def is_over(self) -> bool:
