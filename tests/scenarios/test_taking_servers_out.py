@@ -128,6 +128,27 @@ def test_it_stays_out_over_a_restart_and_a_death(shop: Shop, end: signal.Signals
     shop.must_be_left_alone(second)
 
 
+def test_it_is_not_idle_while_an_orphan_still_works_for_it(shop: Shop) -> None:
+    """The supervisor dies; its successor does not know what the orphaned workers have in flight there."""
+    first = shop.run()
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(first.address)) for _ in range(8)]
+        for wire in wires:
+            wire.send(SLOW)
+        wait_until(lambda: shop.stay.asked + shop.leave.asked == len(wires), "every slow request has arrived")
+        assert shop.leave.asked > 0
+        first.tell(signal.SIGKILL)
+        first.process.wait(WITHIN_S)
+        second = shop.run()
+        shop.drain(second)
+        shop.must_be_left_alone(second)
+        assert not shop.leaving(second)["idle"]
+        shop.leave.go_on.set()
+        shop.stay.go_on.set()
+        assert {wire.response().status for wire in wires} == {200}
+        wait_until(lambda: shop.leaving(second)["idle"], "nothing runs there any more")
+
+
 @pytest.mark.parametrize("state_dir", ["memory", "state"])
 def test_it_stays_out_over_an_upgrade_in_place(shop: Shop, state_dir: str) -> None:
     shop.write([shop.stay.url, shop.leave.url], state_dir=state_dir)
