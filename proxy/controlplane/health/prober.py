@@ -19,7 +19,7 @@ from proxy.controlplane.health.book import HealthBook
 from proxy.controlplane.health.pages import Key
 from proxy.controlplane.tasks import reported
 from proxy.core.health.pauses import TICK_S, Pauses
-from proxy.core.health.probing import Probing
+from proxy.core.health.probing import Probing, pause_s
 from proxy.core.route import Server
 from proxy.core.snapshot import Snapshot
 
@@ -28,8 +28,6 @@ log = structlog.get_logger("health")
 MOST_AT_ONCE = 256
 """Each takes a descriptor and, at a server that is silent, all of its time-out. With 1 s and 0.5 s, as configured
 unless one says otherwise, 500 silent servers take nothing from the others."""
-JITTER = 0.1
-"""By so much of the interval a pause may be shorter, never longer: `fall` intervals and a time-out are a promise."""
 _COMPLAIN_EVERY_S = 60.0
 
 
@@ -106,7 +104,7 @@ class Prober:
             async with self._places:
                 began = self._clock()
                 await self._probe_once(key, server, judge, began)
-            due = began + interval_s * (1.0 - JITTER * self._draw())
+            due = began + pause_s(interval_s, self._draw())
 
     async def _probe_once(self, key: Key, server: Server, judge: Probing, began: float) -> None:
         judge.asked(began)

@@ -23,6 +23,14 @@ ProbeState = Literal["unknown", "up", "suspect", "out"]
 
 MIN_SPREAD = 0.1
 """Least standard deviation, as a part of the interval: probes are never so regular that less would mean anything."""
+JITTER = 0.1
+"""By so much of the interval a probe may be early, so that servers are not all asked at once; it is never late, so that
+`fall` intervals and a time-out are a promise."""
+
+
+def pause_s(interval_s: float, chance: float) -> float:
+    """Seconds from the beginning of one probe to that of the next. `chance`: in [0, 1)."""
+    return interval_s * (1.0 - JITTER * chance)
 
 
 class Probing:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.controlplane.health.book import HealthBook
 from proxy.controlplane.health.pages import Turn
@@ -153,6 +156,31 @@ def test_a_trial_that_failed_is_another_ejection_but_no_other_turn() -> None:
     it.noticed(A, True, 2)
     assert it.book.ejections == {("new", A): 2}
     assert it.told() == [(A, True)]
+
+
+news = st.builds(
+    lambda server, out, epoch, until, times: Noticed("new", server, out, epoch, until if out else 0.0, times),
+    st.sampled_from([A, ""]), st.booleans(), st.integers(1, 4), st.floats(0, 1e3), st.integers(0, 9))
+
+
+@given(st.lists(news, max_size=12), st.randoms())
+def test_in_whatever_order_news_come_the_same_is_known_in_the_end(heard: list[Noticed], chance: random.Random) -> None:
+    one, other = Kept(), Kept()
+    shuffled = chance.sample(heard, len(heard))
+    for it, order in ((one, heard), (other, shuffled)):
+        for each in order:
+            it.book.noticed(each)
+    assert list(one.book.newest()) == list(other.book.newest())
+
+
+@given(st.lists(news, max_size=12))
+def test_hearing_the_newest_anew_changes_nothing(heard: list[Noticed]) -> None:
+    it = Kept()
+    for each in heard:
+        it.book.noticed(each)
+    turns = len(it.turns)
+    assert [it.book.noticed(each) for each in list(it.book.newest())].count(True) == 0
+    assert len(it.turns) == turns
 
 
 @pytest.mark.parametrize(("version", "server"), [("none", A), ("new", "http://10.9.9.9:80"), ("none", "")])

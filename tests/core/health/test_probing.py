@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.health.pauses import LATE_S, TICK_S, Pauses
-from proxy.core.health.probing import Probing
+from proxy.core.health.probing import Probing, pause_s
 from proxy.core.health.values import Probe
 
 PLAIN = Probe(interval_s=1.0, timeout_s=0.5, rise=2, fall=3)
@@ -44,6 +44,11 @@ def test_it_is_out_exactly_as_its_last_rows_of_answers_say(answers: str, rise: i
         out = (good < rise) if out else (bad >= fall)
         good = good if out else 0
     assert probed(replace(PLAIN, rise=rise, fall=fall), answers).is_out == out
+
+
+@given(st.floats(0.001, 3600), st.floats(0, 1, exclude_max=True))
+def test_a_probe_is_up_to_a_tenth_early_and_never_late(interval_s: float, chance: float) -> None:
+    assert 0.9 * interval_s <= pause_s(interval_s, chance) <= interval_s
 
 
 def test_a_turn_is_told_once() -> None:
@@ -206,8 +211,8 @@ class Simulation:
                 heappush(due, (now + took_s, 1, "end", index, now))
             else:
                 self._end(guard, index, began, now)
-                pause_s = self.rule.interval_s * (1 - 0.1 * self.random.random())
-                heappush(due, (max(now, began + pause_s), 1, "ask", index, 0.0))
+                asked_next = began + pause_s(self.rule.interval_s, self.random.random())
+                heappush(due, (max(now, asked_next), 1, "ask", index, 0.0))
         return self
 
     def _tick(self, guard: Pauses, now: float) -> None:
