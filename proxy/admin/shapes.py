@@ -107,7 +107,8 @@ class PendingShape(TypedDict):
 
 
 class RouteShape(TypedDict):
-    """One route. `revision` is its ETag. `as_written`: whether it goes as the file says. `shares` add up to 1.
+    """One route. `revision` is its ETag: of its course, so what health makes of it may change without. `as_written`:
+    whether it goes as the file says. `shares` add up to 1.
 
     `effective`: the shares as requests are really sent while versions are down or drained; they add up to 1 unless some
     are refused or wait (`when_down`).

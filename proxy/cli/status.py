@@ -94,12 +94,14 @@ def _news(view: Json) -> Iterator[str]:
 
 
 def _route_news(route: Json, now: float) -> Iterator[str]:
-    """What waits to be confirmed, and the last change."""
+    """What waits to be confirmed, where copies go, who was answered by the baseline, and the last change."""
     name = route["name"]
     if pending := route.get("pending"):
         yield f"{name}: goes back by itself in {countdown(pending['seconds_left'])}, unless: turnout confirm {name}"
     if shadow := route.get("shadow"):
         yield f"{name}: copies of {shadow['percent']:g} % go to {shadow['to']}; how it answers: turnout shadow {name}"
+    for version, totals in route["totals"].items():
+        yield from (f"{name}: {line}" for line in _moved(version, route["baseline"], totals))
     if last := route.get("last_change"):
         reason = f": {last['reason']}" if last["reason"] else ""
         yield f"{name}: {last['verb']} by {last['author']} {duration(max(0.0, now - last['at']))} ago{reason}"
@@ -127,6 +129,17 @@ def _versions(route: Json) -> list[tuple[str, ...]]:
         ))
         label = match = ""
     return rows
+
+
+def _moved(version: str, baseline: str, totals: Json) -> Iterator[str]:
+    """How many requests of a candidate its baseline has taken."""
+    rescued, diverted = totals["rescues"].get("answered"), totals["diverted"]
+    counts = [*([f"{rescued:,} that had failed there"] if rescued else []),
+              *([f"{diverted:,} while it was down"] if diverted else [])]
+    if counts:
+        yield f"{baseline} took requests of {version}: {' and '.join(counts)}"
+    if failed := totals["rescues"].get("failed"):
+        yield f"{failed:,} requests failed at {version} and then at {baseline}"
 
 
 def _share(share: float, effective: float) -> str:

@@ -73,8 +73,8 @@ _SERVER = ("version", "server")
 
 _ALL: tuple[tuple[str, Kind, tuple[str, ...], str], ...] = (
     (counted.REQUESTS, "counter", (*_PAIR, "code"),
-     "Answers per client: requests that ended, by the version that answered the client and the status that it got "
-     "(499: it left before; other: not in 100 to 599)."),
+     "Answers per client: requests that ended, by the version that gave the answer, or should have, and the status "
+     "that the client got (499: it left before; other: not in 100 to 599)."),
     (counted.ATTEMPTS, "counter", (*_PAIR, "outcome"),
      "Attempts per version, however many a request took and whoever answered the client in the end, by what came of "
      "them: answered, error (a 5xx), connect, reset, timeout, bad-answer, gone (the client left), withdrawn."),

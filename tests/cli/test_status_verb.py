@@ -93,6 +93,14 @@ def test_servers_that_are_not_simply_up_are_listed_and_only_those() -> None:
     assert "127.0.0.1:3" not in shown
 
 
+def test_requests_that_the_baseline_answered_in_a_candidates_place_are_told() -> None:
+    [route] = STATUS_VIEW["routes"]
+    new = {**route["totals"]["new"], "rescues": {"answered": 1200, "failed": 3}, "diverted": 40}
+    shown = render({**STATUS_VIEW, "routes": [{**route, "totals": {**route["totals"], "new": new}}]}, 1e9)
+    assert "shop: old took requests of new: 1,200 that had failed there and 40 while it was down" in shown.splitlines()
+    assert "shop: 3 requests failed at new and then at old" in shown.splitlines()
+
+
 def test_who_waits_is_told_with_the_limit_in_force() -> None:
     shown = troubled(server(), queue=1200, limit=16)
     assert "new: 1,200 requests wait for a place (16 may be in flight)" in shown.splitlines()
