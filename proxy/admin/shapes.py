@@ -291,12 +291,15 @@ class Explained(TypedDict):
 
 
 class Config(TypedDict):
-    """The configuration in force as a file would hold it, without secrets, and what was changed at run time."""
+    """The configuration in force as a file would hold it, without secrets, and what was changed at run time: courses of
+    routes, and the servers that are `drained`, by version.
+    """
 
     revision: int
     file: str | None
     config: dict[str, Any]
     courses: dict[str, CourseShape]
+    drained: dict[str, list[str]]
 
 
 class FileProblem(TypedDict):

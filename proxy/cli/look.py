@@ -92,3 +92,5 @@ def _file(answer: Json) -> Iterator[str]:
         shadow = course.get("shadow")
         copies = f"; shadow {shadow['percent']:g} % to {shadow['to']}" if shadow else ""
         yield f"# route {route} was changed at run time: split {{{weights}}}{copies}"
+    for version, servers in answer["drained"].items():
+        yield f"# drained of version {version}: {', '.join(servers)} (turnout restore {version})"

@@ -70,6 +70,12 @@ def out_of_service(drained: Drains, versions: Iterable[Version]) -> Drains:
         if (version.name, ALL) in drained or (version.name, address) in drained) if drained else drained
 
 
+def drained_servers(drained: Drains, version: Version) -> list[str]:
+    """The addresses of the version's servers that are out of service, in the order of the file."""
+    out = out_of_service(drained, [version])
+    return [address for address in _addresses(version) if (version.name, address) in out]
+
+
 def in_service(drained: Drains, versions: Iterable[Version]) -> tuple[Version, ...]:
     """The versions with the servers that are not drained; one may be left without any."""
     out = out_of_service(drained, versions := tuple(versions))
