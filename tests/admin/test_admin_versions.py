@@ -119,7 +119,7 @@ def test_a_new_split_shows_the_effective_share_of_that_split() -> None:
 
 
 def test_the_last_probe_and_the_suspicion_are_shown() -> None:
-    of = settings(more="")
+    of = settings()
     probing = replace(of, versions=tuple(
         replace(version, health=replace(version.health, probe=Probe())) for version in of.versions))
 
