@@ -63,7 +63,11 @@ def drain(
         return
     if not talk.as_json:
         _report(talk, answer, dry_run, "")
-    _wait(talk, answer, what, within_s or _WITHIN_S)
+    try:
+        _wait(talk, answer, what, within_s or _WITHIN_S)
+    except KeyboardInterrupt:
+        warn(printable(f"turnout: {what} stays drained; {what.ways_on}"))
+        raise fail(FAILED) from None
 
 
 @click.command()
@@ -96,7 +100,11 @@ class _What:
 
     @property
     def when_drained(self) -> str:
-        return (f"`turnout drain {self} --wait` says when it can be stopped; `turnout restore {self}` brings it back.")
+        return f"`turnout drain {self} --wait` says when it can be stopped; `turnout restore {self}` brings it back."
+
+    @property
+    def ways_on(self) -> str:
+        return f"`turnout drain {self} --wait` waits on; `turnout restore {self}` brings it back."
 
     def seen(self, view: Json) -> Json | None:
         """What the API shows of it in a view of the version: whether it is `drained`, `idle`, what is `in_flight`."""
@@ -171,5 +179,5 @@ def _tell_end(talk: Talk, what: _What, seen: Json | None, within_s: float) -> No
         warn(printable(f"turnout: {what} is no longer drained; `turnout events` says who changed that"))
     else:
         warn(printable(f"turnout: still {seen['in_flight']:,} in flight after {within_s:g} s"))
-        warn(printable(f"`turnout drain {what} --wait` waits on; `turnout restore {what}` brings it back."))
+        warn(printable(what.ways_on))
     raise fail(FAILED)

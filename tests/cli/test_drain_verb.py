@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.deadline import WITHIN_S
 from tests.support.origins import Origin, Peer
 from tests.support.scripted_api import Answer, ScriptedApi, refusal, scripted, turnout
 
+ROOT = str(Path(__file__).resolve().parents[2])
 A, B = "http://10.0.0.1:9001", "http://10.0.0.2:9001"
 DRAIN, RESTORE = "POST /api/v1/versions/old/drain", "POST /api/v1/versions/old/restore"
 Json = dict[str, Any]
@@ -173,6 +180,21 @@ def test_a_whole_version_is_waited_for_as_a_whole() -> None:
 
 def test_an_upgrade_meanwhile_does_not_end_the_waiting() -> None:
     assert waiting(Looked(answered(BUSY), Broken(), Answer(IDLE))).exit_code == 0
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_drain() -> None:
+    api = Looked(answered(BUSY), *[Answer(BUSY)] * 1000)
+    with Origin(api.script) as origin, subprocess.Popen(
+        [sys.executable, "-P", "-m", "proxy", "drain", "old", B, "--wait", "--admin", origin.url], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT},
+    ) as waits:
+        assert waits.stdout is not None
+        assert [waits.stdout.readline() for _ in range(5)][-1] == "3 in flight\n"
+        waits.send_signal(signal.SIGINT)
+        _, said = waits.communicate(timeout=WITHIN_S)
+        assert waits.returncode == 1
+    assert said == (f"turnout: old {B} stays drained; `turnout drain old {B} --wait` waits on; "
+                    f"`turnout restore old {B}` brings it back.\n")
 
 
 def test_a_program_that_waits_gets_one_document_with_the_last_look() -> None:
