@@ -71,6 +71,10 @@ class LeastInFlight(Generic[T]):
         """How many requests a server has in flight; KeyError for a server that is not here."""
         return self._busy[server]
 
+    def takes(self, server: T) -> bool:
+        """Whether this server is in."""
+        return server not in self._out
+
     def choose_from(self, servers: Collection[T]) -> None:
         """Only these get requests from now on; none at all is possible."""
         out = frozenset(self._busy) - frozenset(servers)

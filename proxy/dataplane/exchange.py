@@ -20,7 +20,15 @@ from proxy.dataplane.reading import SERVER_FULL
 from proxy.dataplane.retrying import Retrying
 from proxy.dataplane.sending import LET_GO
 from proxy.dataplane.tunnel import Tunnel
-from proxy.errors import BAD_GATEWAY, GATEWAY_TIMEOUT, REQUEST_TIMEOUT, WITHDRAWN, Refusal, RefusedError
+from proxy.errors import (
+    BAD_GATEWAY,
+    CONNECT_TIMEOUT,
+    GATEWAY_TIMEOUT,
+    REQUEST_TIMEOUT,
+    WITHDRAWN,
+    Refusal,
+    RefusedError,
+)
 from proxy.http1.body import Body, body_of
 from proxy.http1.chunked import ChunkedError
 from proxy.http1.forward import response_head
@@ -44,9 +52,6 @@ class Exchange(Retrying):
 
     _response: Response | None = None
     _answer: Body | None = None
-    _part = b""
-    """Of the answer's head, while it is not complete."""
-    _interims = 0
     _begun_at = 0.0
     """When the answer began, where it did not come in one piece."""
 
@@ -328,7 +333,7 @@ class Exchange(Retrying):
         if self._uploading:
             client.deadline = client.worker.now + timeouts.request_idle
         elif self._response is None:
-            client.deadline = client.worker.now + timeouts.response_head  # it has the whole request from now on
+            client.deadline = client.worker.now + self.within_s  # it has the whole request from now on
 
     def client_full(self) -> None:
         """The client does not read as fast as the server answers."""
@@ -364,8 +369,7 @@ class Exchange(Retrying):
             tally = self._backend.tally
             tally.done(CLIENT_CLOSED_REQUEST, now - self.started)
             tally.not_good += 1
-            if self._pool is not None:
-                tally.attempt_failed("gone")
+            self._count_attempt("gone")
         if worker.log is not None:
             worker.log.add(self._ended(self._pool, CLIENT_CLOSED_REQUEST, now))
         self._let_go()
@@ -390,6 +394,10 @@ class Exchange(Retrying):
             self.fail(GATEWAY_TIMEOUT, detail)
         elif self._uploading and not client.held_by_server and not self.waits_for_continue:
             self.fail(REQUEST_TIMEOUT, "the request body did not go on in time")
+        elif self._pool is None:
+            client.deadline = client.worker.now + self._site.timeouts.request_idle  # it waits for a place, or backs off
+        elif self._server is None:
+            self._attempt_failed(Failure.CONNECT, CONNECT_TIMEOUT, "the server did not accept in time")
         else:
             self._part = b""
             what = "take the request" if self._uploading else "answer"
@@ -408,6 +416,7 @@ class Exchange(Retrying):
         if self._backend is not None:
             self._backend.tally.done(refusal.status, now - self.started)
             self._backend.tally.not_good += 1
+            self._count_attempt("withdrawn" if refusal is WITHDRAWN else "gone")
         worker.counters.refused(refusal.slug)
         accept = accept_of(request.raw)
         if worker.log is not None:

@@ -33,8 +33,10 @@ class Retrying(Sending):
     """Servers that have failed this request."""
     _from_pool = False
     """Whether the attempt that failed used a connection that had been idle: it says little about the server."""
-    _rescued: Backend | None = None
-    """The version in whose place the baseline answers."""
+    _part = b""
+    """Of the answer's head, while it is not complete."""
+    _interims = 0
+    """1xx answers in this attempt."""
 
     @property
     def _is_idempotent(self) -> bool:
@@ -60,17 +62,23 @@ class Retrying(Sending):
         if backend is None or pool is None:
             return
         self.client.worker.counters.upstream_error(backend.version, pool.label, refusal.slug)
-        backend.tally.attempt_failed(failure.value)
+        self._count_attempt(failure.value)
         trial, self.trial = self.trial, None
-        if refusal is not OVERLOADED:
+        if refusal is not OVERLOADED and not self._from_pool:
             backend.fleet.failed(pool, trial, detail)
         elif trial is not None:
-            backend.fleet.told_nothing(pool, trial)     # we are out of descriptors, say
+            backend.fleet.told_nothing(pool, trial)     # we are out of descriptors, or the connection was stale
+
+    def _count_attempt(self, outcome: str) -> None:
+        """The attempt has ended, and not with a good answer: counted once, whatever still becomes of the request."""
+        if self._pool is not None and not self._is_counted:
+            self._is_counted = True
+            self._backend.tally.attempt_failed(outcome)  # type: ignore[union-attr]
 
     def _count_error(self, status: int) -> None:
         """The server answered with a 5xx."""
         backend, pool = self._backend, self._pool
-        backend.tally.attempt_failed(Failure.STATUS.value)  # type: ignore[union-attr]
+        self._count_attempt(Failure.STATUS.value)
         trial, self.trial = self.trial, None
         backend.fleet.failed(pool, trial, f"it answers {status}",  # type: ignore[union-attr, arg-type]
                              by_server=status in RETRIED_STATUSES)
@@ -84,15 +92,16 @@ class Retrying(Sending):
 
     def _gives_up(self, response: Response, have: int) -> bool:
         """Whether this 5xx is not the client's answer, because another attempt is made. `have`: bytes of its body."""
-        if not (self._may_retry(Failure.STATUS, response.status) or self._may_rescue(Failure.STATUS, response.status)):
+        retry = self._may_retry(Failure.STATUS, response.status)
+        if not (retry or self._may_rescue(Failure.STATUS, response.status)) or not self._affords():
             return False
         self._count_error(response.status)
         server, pool = self._server, self._pool
         if server is not None and pool is not None and have == response.length and response.keep_alive \
-                and self._is_sent:
+                and self._is_sent and not server.transport.get_write_buffer_size():
             self._server = None             # it is done with us, and fit for the next
             pool.give_back(server, self.client.worker.now + self._site.timeouts.upstream_keepalive)
-        self._go_on_after(Failure.STATUS, BAD_GATEWAY, f"a server answered {response.status}", response.status)
+        self._go_on(retry, Failure.STATUS, BAD_GATEWAY, f"a server answered {response.status}")
         return True
 
     @property
@@ -100,34 +109,51 @@ class Retrying(Sending):
         """Whether the server has been sent all of the request."""
         return self._upload is None or (self._upload.done and not self._upload.waiting)
 
-    def _go_on_after(self, failure: Failure, refusal: Refusal, detail: str, status: int = 0) -> None:
+    def _affords(self) -> bool:
+        """Whether the route's budget has one more retry or rescue; if so, it is spent."""
         worker, backend = self.client.worker, self._backend
-        retry = self._may_retry(failure, status)
-        if backend is None or not (retry or self._may_rescue(failure, status)):
-            self.fail(refusal, detail)
-        elif not backend.guard.may_spend(worker.clock()):
-            worker.counters.budget_exhausted(backend.tally.route)
-            self.fail(refusal, detail)
-        elif retry:
-            again = self._pool is not None and not backend.fleet.has_other((*self._excluded, self._pool))
-            if self._pool is not None and not again:
-                self._excluded = (*self._excluded, self._pool)
-            backend.tally.retries += 1
-            pause = self._pause_after(failure, backend.retry)
-            if self._give_up_attempt():
-                self._start_anew(refusal, detail, pause)
+        if backend is None or backend.guard.may_spend(worker.clock()):
+            return backend is not None
+        worker.counters.budget_exhausted(backend.tally.route)
+        return False
+
+    def _go_on_after(self, failure: Failure, refusal: Refusal, detail: str) -> None:
+        retry = self._may_retry(failure)
+        if (retry or self._may_rescue(failure)) and self._affords():
+            self._go_on(retry, failure, refusal, detail)
         else:
+            self.fail(refusal, detail)
+
+    def _go_on(self, retry: bool, failure: Failure, refusal: Refusal, detail: str) -> None:
+        """Try again, or have it rescued."""
+        backend, pool = self._backend, self._pool
+        if backend is None:
+            return
+        if not retry:
             self._rescue(backend, refusal, detail)
+            return
+        if pool is not None and backend.fleet.has_other((*self._excluded, pool)):
+            self._excluded = (*self._excluded, pool)
+        backend.tally.retries += 1
+        self._start_anew(refusal, detail, self._pause_after(failure, backend.retry))
 
     def _may_retry(self, failure: Failure, status: int = 0) -> bool:
         backend = self._backend
         if backend is None or not may_retry(backend.retry, failure, idempotent=self._is_idempotent,
                                             repeatable=self._is_repeatable, attempt=self._tries, status=status):
             return False
+        if failure is Failure.TIMEOUT and not self._has_time:
+            return False
         tried = self._excluded if self._pool is None else (*self._excluded, self._pool)
         leaves = backend.fleet.down and backend.home is not None and not self.regardless
         steered = self._site is not self.client.worker.site     # perhaps it goes elsewhere by now
         return self._from_pool or leaves or steered or backend.fleet.has_other(tried)
+
+    @property
+    def _has_time(self) -> bool:
+        """Whether a server would still have time to answer."""
+        since = self._trying_since or self.started
+        return self.client.worker.clock() < since + self._site.timeouts.response_head
 
     def _may_rescue(self, failure: Failure, status: int = 0) -> bool:
         backend = self._backend
@@ -144,12 +170,10 @@ class Retrying(Sending):
 
     def _give_up_attempt(self) -> bool:
         """Let go of version and server, and read the request as it came; False when the snapshot of now refuses it."""
+        self._step_back()
         self._backend.tally.inflight -= 1  # type: ignore[union-attr]
-        self._part_from_server()
         self._backend = None
-        self._from_pool = self.regardless = False
-        if self._upload is not None:
-            self._upload.rewind()
+        self.regardless = False
         self._site = self.client.worker.site
         before = self.request
         try:
@@ -160,11 +184,20 @@ class Retrying(Sending):
         self.request.client = before.client
         return True
 
+    def _step_back(self) -> None:
+        """Let go of the server; the version has the request still."""
+        self._part_from_server()
+        self._part, self._interims = b"", 0
+        self._from_pool = False
+        if self._upload is not None:
+            self._upload.rewind()
+
     def _start_anew(self, refusal: Refusal, detail: str, pause: float = 0.0) -> None:
-        """Make another attempt, by the snapshot of now. The refusal: the answer where no server is left."""
+        """Make another attempt, by the snapshot of then. The refusal: the answer where no server is left."""
         if pause > 0:
+            self._step_back()
             self._connecting = self.client.worker.spawn(self._start_later(refusal, detail, pause), "back off")
-        elif self._choose():
+        elif self._give_up_attempt() and self._choose():
             self._attempt_elsewhere(refusal, detail)
 
     async def _start_later(self, refusal: Refusal, detail: str, pause: float) -> None:
@@ -172,19 +205,25 @@ class Retrying(Sending):
         self._connecting = None
         self._start_anew(refusal, detail)
 
-    def begin_again(self) -> None:
+    def begin_again(self, *, called: bool = False) -> None:
         """See `Sending`."""
+        waited_at = None if self._backend is None else self._backend.fleet
         if self._give_up_attempt() and self._choose():
+            self._trying_since = self.client.worker.clock()
             self._set_deadline()
+            self.is_called = called and self._backend.fleet is waited_at  # type: ignore[union-attr]
             self._attempt(self._build_head())
+            self.is_called = False
 
     def _attempt_elsewhere(self, refusal: Refusal, detail: str) -> None:
         backend = self._backend
         head = self._build_head()
         fleet = backend.fleet  # type: ignore[union-attr]
+        self.is_called = True               # it has had its place, and does not stand in line once more
         pool = fleet.acquire(self._excluded) if fleet.calm else fleet.choose(self, self._excluded)
+        self.is_called = False
         if pool is None:
-            self.fail(refusal, detail)      # every server there is has just failed this request, or has no place
+            self._nobody_is_left(head, refusal, detail)
             return
         self._attempts += 1
         self._tries += 1
@@ -192,26 +231,24 @@ class Retrying(Sending):
         self._set_deadline()
         self._connect(pool, head)           # never on a pooled connection, which may be as stale as the last
 
-    def _set_deadline(self) -> None:
-        """Time for this attempt, within what there is for all of them."""
-        upload = self._upload
-        if upload is None or upload.done:
-            within_s = self._backend.within_s  # type: ignore[union-attr]
-            self.client.deadline = min(self.started + self._site.timeouts.response_head,
-                                       self.client.worker.clock() + within_s)
+    def _nobody_is_left(self, head: bytes, refusal: Refusal, detail: str) -> None:
+        """Every server there is has just failed this request, or has no place."""
+        backend = self._backend
+        if refusal is WITHDRAWN:
+            self._no_place(head)            # it has failed nowhere
+        elif backend is not None and self._may_rescue(Failure.CONNECT) and self._affords():
+            self._rescue(backend, refusal, detail)
+        else:
+            self.fail(refusal, detail)
 
     def _rescue(self, candidate: Backend, refusal: Refusal, detail: str) -> None:
         """Have the baseline answer what the candidate could not."""
         if not self._give_up_attempt():
             return
         self._rescued, self._tries = candidate, 0
-        if not self._choose():
-            return
-        home = self._backend.home  # type: ignore[union-attr]
-        if home is not None:
-            self.regardless = home.fleet.down
-            self._move_home(home)
-        self._attempt_elsewhere(refusal, detail)
+        self._trying_since = self.client.worker.clock()
+        if self._choose():
+            self._attempt_elsewhere(refusal, detail)
 
     def _end_rescue(self, outcome: str) -> None:
         """The client has its answer."""
@@ -228,7 +265,6 @@ class Retrying(Sending):
                                             repeatable=self._is_repeatable, attempt=self._tries):
             self.fail(WITHDRAWN, detail)
             return
-        backend.tally.attempt_failed("withdrawn")
+        self._count_attempt("withdrawn")
         backend.tally.retries += 1
-        if self._give_up_attempt():
-            self._start_anew(WITHDRAWN, detail)
+        self._start_anew(WITHDRAWN, detail)

@@ -69,6 +69,12 @@ class Sending(ABC):
     """Whether it has waited for its place, and now has it."""
     _waiting: bytes | None = None
     """The head, while it waits."""
+    _trying_since = 0.0
+    """Since when servers have time to answer it, where that is later than its begin."""
+    _is_counted = False
+    """Whether it is counted how this attempt has ended."""
+    _rescued: Backend | None = None
+    """The version in whose place the baseline answers."""
     _spilled: Guard | None = None
     """Where it takes the place of a request that was meant for a version that is down."""
     _attempts = 0
@@ -104,6 +110,16 @@ class Sending(ABC):
             self._backend.tally.received += size
 
     @property
+    def within_s(self) -> float:
+        """How long a server has for the head of its answer."""
+        return self._site.timeouts.response_head if self._backend is None else self._backend.within_s
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits also for a version that is down."""
+        return self._backend is not None and self._backend.holds and self._backend.home is not None
+
+    @property
     @abstractmethod
     def waits_for_continue(self) -> bool:
         """Whether the client rightly holds its body back until the server asks for it."""
@@ -127,6 +143,8 @@ class Sending(ABC):
         """Send the request, and then its copy: the client comes first."""
         head = self._build_head()
         self._attempt(head)
+        if self.client.exchange is not self:
+            return                          # there was no place for it
         self.copied = copied = shadow.copied(self.client.worker, self._site, self.request, self._id, head)
         if copied is not None:
             copied.begin()
@@ -150,6 +168,9 @@ class Sending(ABC):
         self._choice = choice
         self._backend = backend = site.backends[route.index][choice.index]
         backend.tally.inflight += 1
+        if self._rescued is not None:
+            self._go_home(backend)
+            return True
         return not backend.fleet.down or self._find_instead(route, backend)
 
     # ---- where the version is down, or full
@@ -157,7 +178,7 @@ class Sending(ABC):
     def _find_instead(self, route: CompiledRoute, backend: Backend) -> bool:
         """Say where a request for a version that is down goes; False when it was refused."""
         fleet = backend.fleet
-        if fleet.may_be_tried:
+        if fleet.may_be_tried(self):
             return True
         backends = self._site.backends[route.index]
         to = destination(route.route, backend.version, {each.version: each.fleet.state for each in backends})
@@ -179,6 +200,13 @@ class Sending(ABC):
         self.fail(VERSION_DOWN, f"no server of version {backend.version} takes requests at present")
         return False
 
+    def _go_home(self, backend: Backend) -> None:
+        """To the rescue comes the baseline, whatever is chosen now, and however it is."""
+        home = backend.home
+        if home is not None:
+            self._move_home(home)
+        self.regardless = (home or backend).fleet.down
+
     def _move_home(self, home: Backend) -> None:
         """Have the baseline answer in the chosen version's place. No session is to begin at a version that did not."""
         choice = self._choice
@@ -194,17 +222,19 @@ class Sending(ABC):
         if self._upload is not None:
             self._upload.flow_to(None)
         if self.is_called or not backend.fleet.places.wait(self, backend.priority):  # type: ignore[union-attr]
-            self.no_place()
+            self._refuse_place()
         else:
             self._waiting = head
 
     def no_place(self) -> None:
-        """There is none, or it took too long."""
+        """It has waited in vain."""
+        if self._waiting is not None:
+            self._refuse_place()
+
+    def _refuse_place(self) -> None:
         backend = self._backend
-        if backend is not None and self.client.exchange is self:
-            self._waiting = None
-            down = backend.fleet.state != "up"
-            self.fail(VERSION_DOWN if down else VERSION_BUSY,
+        if backend is not None:
+            self.fail(VERSION_DOWN if backend.fleet.down else VERSION_BUSY,
                       f"no server of version {backend.version} has had a place for this request")
 
     def place_free(self) -> None:
@@ -212,16 +242,26 @@ class Sending(ABC):
         head, self._waiting = self._waiting, None
         if head is None:
             return
+        if self._site is not self.client.worker.site:
+            self.begin_again(called=True)
+            return
+        self._trying_since = self.client.worker.clock()
+        self._set_deadline()
         self.is_called = True
-        if self._site is self.client.worker.site:
-            self._attempt(head)
-        else:
-            self.begin_again()
+        self._attempt(head)
         self.is_called = False
 
     @abstractmethod
-    def begin_again(self) -> None:
-        """Choose by the snapshot of now, and make another attempt."""
+    def begin_again(self, *, called: bool = False) -> None:
+        """Choose by the snapshot of now, and make another attempt. `called`: it has its place where it has waited."""
+
+    def _set_deadline(self) -> None:
+        """Time for this attempt, within what there is for all of them."""
+        upload = self._upload
+        if upload is None or upload.done or self.waits_for_continue:
+            since = self._trying_since or self.started
+            self.client.deadline = min(since + self._site.timeouts.response_head,
+                                       self.client.worker.clock() + self.within_s)
 
     def _refuse_unrouted(self) -> None:
         request = self.request
@@ -320,6 +360,7 @@ class Sending(ABC):
                 backend.fleet.release(pool)
                 backend.fleet.places.call()
         self.trial = None
+        self._is_counted = False
         self._leave_spill()
 
     def _leave_spill(self) -> None:

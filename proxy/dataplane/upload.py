@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.dataplane.reading import NOT_CONNECTED, SHARE_OF_LOOP
+from proxy.dataplane.reading import NOT_CONNECTED, SERVER_FULL, SHARE_OF_LOOP
 from proxy.errors import BAD_REQUEST, BODY_TOO_LARGE, REQUEST_TIMEOUT
 from proxy.http1.body import body_of
 from proxy.http1.chunked import ChunkedError
@@ -66,6 +66,7 @@ class Upload:
     def rewind(self) -> None:
         """What was sent waits again, for another server."""
         self._server = None
+        self._exchange.client.release(SERVER_FULL)      # the one that was full is not asked any more
         if self.sent:
             self.waiting = self._kept + self.waiting
             self._kept = []
@@ -116,7 +117,7 @@ class Upload:
         if self._exchange.copied is not None:
             self._exchange.copied.request_done()
         if not self._exchange.answer_begun:
-            client.deadline = client.worker.now + self._site.timeouts.response_head
+            client.deadline = client.worker.now + self._exchange.within_s
         if self._body.rest:
             client.ahead(self._body.rest)
 

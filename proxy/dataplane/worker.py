@@ -110,8 +110,7 @@ class Worker:
         self.admission.follow(site)
         self.log = self._logbook.follow(snapshot.policy.access_log)
         self.tunnels.steer(before, site, self.clock())
-        if before.fleets is not site.fleets:
-            self._disband(before, site)
+        self._send_on(before, site)
         if before.pools is not site.pools:
             for server, pool in before.pools.items():
                 if server not in site.pools:
@@ -120,11 +119,13 @@ class Worker:
             self._cut(frozenset(cut))
         self._regulate()
 
-    def _disband(self, before: Site, site: Site) -> None:
-        for version, fleet in before.fleets.items():
-            if version not in site.fleets:
-                fleet.places.disband()
-        self.counters.retain_fleets(site.fleets)
+    def _send_on(self, before: Site, site: Site) -> None:
+        """Nobody waits for a version that is no more, or has lost its last weight."""
+        for fleet in before.fleets.values():
+            if fleet.places.room:
+                fleet.places.send_on(lambda asker: asker.steered_to is None or not site.carries(asker.steered_to))
+        if before.fleets is not site.fleets:
+            self.counters.retain_fleets(site.fleets)
 
     def hear(self, news: Noticed) -> None:
         """What another worker has noticed."""

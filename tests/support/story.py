@@ -10,7 +10,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from proxy.core.route import Server
 from proxy.core.snapshot import Snapshot
@@ -22,6 +22,7 @@ from tests.support.strict import Message
 from tests.support.wire import Address, Wire, open_socket
 from tests.support.worker import RunningWorker, a_snapshot
 
+AnyOrigin = TypeVar("AnyOrigin", bound=Origin)
 SWEPT_S = 1.0
 """Added to a time-out when the clock is moved: deadlines are set from the last sweep and compared in the next."""
 
@@ -91,6 +92,10 @@ class Story:
 
     def origin(self, script: Script, **options: Any) -> Origin:
         return self._ends.enter_context(Origin(script, **options))
+
+    def join(self, origin: AnyOrigin) -> AnyOrigin:
+        """Have this one end with the story."""
+        return self._ends.enter_context(origin)
 
     def strict(self, answer: Callable[[Message], bytes] | None = None, **options: Any) -> StrictOrigin:
         return self._ends.enter_context(StrictOrigin(answer, **options) if answer else StrictOrigin(**options))

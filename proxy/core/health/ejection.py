@@ -83,12 +83,17 @@ class Ejector:
         if self.state == "out":
             self.until = min(self.until, now)
 
+    @property
+    def has_trial_left(self) -> bool:
+        """Whether `take_trial` would give True."""
+        return self.state == "trial" and not self._trying
+
     def take_trial(self) -> bool:
         """Claim the one request that tries it; False when somebody has it, or it is not on trial.
 
         Who gets True owes `failed`, `succeeded` or `give_up_trial`: until then nobody else tries it here.
         """
-        if self.state != "trial" or self._trying:
+        if not self.has_trial_left:
             return False
         self._trying = True
         return True

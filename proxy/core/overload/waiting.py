@@ -11,7 +11,7 @@ once, by `enter`, `next` or `late`, or has left.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -38,6 +38,9 @@ class WaitingRoom(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._priority_of)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._priority_of)
 
     def __contains__(self, waiter: T) -> bool:
         return waiter in self._priority_of

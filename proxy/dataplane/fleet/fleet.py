@@ -108,33 +108,40 @@ class Fleet(LeastInFlight["ServerPool"]):
         regardless = is_panic(standings, self._health.panic)
         closed = self.breaker.state == "closed"
         self.state = version_state(standings, tripped=not closed)
-        self.down = self.state != "up"
+        was_down, self.down = self.down, self.state != "up"
         self.choose_from([member.pool for member in members
                           if closed and not member.drained and (member.is_well or regardless)])
         self._on_trial = [member for member in members
                           if member.ejector.state == "trial" and not (member.drained or member.probed_out)]
         self.recalm()
-        if not self.down:
-            self.places.call()
+        if self.down and not was_down:
+            self.places.version_down()
+        self.places.call()
 
     def recalm(self) -> None:
         """Work out anew whether anything has to be watched."""
         self.calm = not (
             self.down or self._on_trial or self.places.watched
-            or any(member.is_troubled or member.warm_since is not None for member in self._members.values()))
+            or any((member.is_troubled or member.warm_since is not None) and not member.drained
+                   for member in self._members.values()))
 
     # ---- who takes a request
 
-    @property
-    def may_be_tried(self) -> bool:
-        """Whether the next request may find out if the version, or one of its servers, is well again."""
-        if self.breaker.state == "trial":
-            return self.breaker.has_trial_left
-        return self.breaker.state == "closed" and bool(self._on_trial)
+    def may_be_tried(self, by: Sending | None = None) -> bool:
+        """Whether a request may find out now if the version, or one of its servers, is well again.
+
+        `by`: this one; None: one that waits for that.
+        """
+        if by is not None and not self.places.has_place(by):
+            return False
+        if self.breaker.state != "closed":
+            return self.breaker.has_trial_left and any(
+                not member.drained and self.in_flight(member.pool) < self.most for member in self._members.values())
+        return bool(self._on_trial) and self._due_trial(by, ()) is not None
 
     def has_other(self, tried: Collection[ServerPool]) -> bool:
-        """Whether a server takes requests, or may be tried, that was not tried yet."""
-        return any(member.pool not in tried and not member.drained and member.is_well
+        """Whether there is a server that was not tried yet, and that would be given a request."""
+        return any(member.pool not in tried and not member.drained and (self.down or self.takes(member.pool))
                    for member in self._members.values())
 
     def choose(self, asker: Sending, excluding: Collection[ServerPool] = ()) -> ServerPool | None:
@@ -162,13 +169,20 @@ class Fleet(LeastInFlight["ServerPool"]):
                 return None
             asker.trial = Trial("version", self.breaker.epoch)
             return pool
+        member = self._due_trial(asker, excluding) if self._on_trial else None
+        if member is None or not member.ejector.take_trial():
+            return None
+        asker.trial = Trial("server", member.ejector.epoch)
+        return self.acquire_this(member.pool)
+
+    def _due_trial(self, asker: Sending | None, excluding: Collection[ServerPool]) -> Member | None:
+        """The server that this request is to try; None: any that waits, which has nowhere else to go."""
         patient_until = self._worker.clock() - REPEATABLE_FIRST_S
+        fit = asker is None or asker.request.method in IDEMPOTENT or (asker.is_called and self.down)
         for member in self._on_trial:
-            ejector = member.ejector
-            due = asker.request.method in IDEMPOTENT or ejector.until < patient_until
-            if due and member.pool not in excluding and ejector.take_trial():
-                asker.trial = Trial("server", ejector.epoch)
-                return self.acquire_this(member.pool)
+            if (fit or member.ejector.until < patient_until) and member.ejector.has_trial_left \
+                    and member.pool not in excluding and self.in_flight(member.pool) < self.most:
+                return member
         return None
 
     def _anyone(self, excluding: Collection[ServerPool]) -> ServerPool | None:
@@ -186,16 +200,15 @@ class Fleet(LeastInFlight["ServerPool"]):
         """An attempt failed there. `by_server`: whether that is held against the server, and not the version alone."""
         now = self._worker.clock()
         member = self._members.get(pool)
-        begun = trial.epoch if trial is not None and trial.of == "server" else None
         if trial is not None and trial.of == "version":
             if self.breaker.trial_ended(now, False, trial.epoch):
                 self._tell_breaker(f"it still fails: {why}")
         elif self._count(now, 1):
             self._tell_breaker(f"too many of its requests fail, the last: {why}")
-        if member is not None and by_server and member.ejector.failed(now, begun):
+        if member is not None and by_server and member.ejector.failed(now, _begun(member, trial)):
             self._tell(member, why)
         elif member is not None and not by_server:
-            self._succeeded(member, now, begun)
+            self._succeeded(member, now, trial)
         self.settle_if(self.calm)
 
     def succeeded(self, pool: ServerPool, trial: Trial | None) -> None:
@@ -205,7 +218,7 @@ class Fleet(LeastInFlight["ServerPool"]):
         if trial is not None and trial.of == "version" and self.breaker.trial_ended(now, True, trial.epoch):
             self._tell_breaker("")
         if member is not None:
-            self._succeeded(member, now, trial.epoch if trial is not None and trial.of == "server" else None)
+            self._succeeded(member, now, trial)
 
     def told_nothing(self, pool: ServerPool | None, trial: Trial) -> None:
         """A trial has ended without showing anything: the client left, say."""
@@ -214,9 +227,9 @@ class Fleet(LeastInFlight["ServerPool"]):
         elif pool is not None and pool in self._members:
             self._members[pool].ejector.give_up_trial(trial.epoch)
 
-    def _succeeded(self, member: Member, now: float, begun: int | None) -> None:
+    def _succeeded(self, member: Member, now: float, trial: Trial | None) -> None:
         troubled = member.is_troubled
-        if member.ejector.succeeded(now, begun):
+        if member.ejector.succeeded(now, _begun(member, trial)):
             self._warm_up(member)
             self._tell(member, "")
             self.settle()
@@ -229,8 +242,12 @@ class Fleet(LeastInFlight["ServerPool"]):
             self.recalm()
 
     def _count(self, now: float, failures: int) -> bool:
-        """Give the breaker the attempts that have ended since the last time."""
-        ended, self._counted = max(self.released - self._counted, failures), max(self.released, self._counted)
+        """Give the breaker the attempts that have ended since the last time.
+
+        A failure is often told before its place is given back: then it is counted ahead, and not once more afterwards.
+        """
+        ended = max(self.released - self._counted, failures)
+        self._counted += ended
         return self.breaker.count(now, ended, failures)
 
     def _warm_up(self, member: Member) -> None:
@@ -278,3 +295,13 @@ class Fleet(LeastInFlight["ServerPool"]):
             else:
                 parts[member.pool] = max(COLDEST, (now - member.warm_since) / slow_s)
         self.give_parts(parts)
+
+
+def _begun(member: Member, trial: Trial | None) -> int | None:
+    """In which epoch of the server this attempt was begun, as `core.health.ejection` asks.
+
+    While a server is not in, only its trial says anything: all others were begun before, or in spite of it.
+    """
+    if trial is not None and trial.of == "server":
+        return trial.epoch
+    return None if member.ejector.state == "in" else -1

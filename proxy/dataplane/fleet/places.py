@@ -14,6 +14,7 @@ from proxy.core.overload.waiting import WaitingRoom
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from proxy.clock import Clock
     from proxy.core.overload.values import Load
@@ -66,7 +67,7 @@ class Places:
     def has_place(self, asker: Sending) -> bool:
         """Whether this request may be sent now, and need not wait behind others."""
         fleet = self._fleet
-        return fleet.taken - fleet.released < fleet.limit and (asker.is_called or not self.room)
+        return fleet.taken - fleet.released < fleet.limit and (asker.is_called or asker.regardless or not self.room)
 
     def note(self) -> None:
         """A place may have been taken."""
@@ -111,22 +112,33 @@ class Places:
 
     def _call_some(self) -> None:
         self._calling = False
-        fleet, room = self._fleet, self.room
-        while room and fleet.total_in_flight < fleet.limit and (fleet.has_room or fleet.may_be_tried):
-            asker = room.next(self._clock())
+        room = self.room
+        for _ in range(len(room)):      # who goes elsewhere may come back
+            asker = room.next(self._clock()) if self._has_free else None
             if asker is None:
                 break
-            taken = fleet.taken
             asker.place_free()
-            if fleet.taken == taken:
-                break       # it went elsewhere, or nowhere: the sweep goes on
         if not room:
-            fleet.recalm()
+            self._fleet.recalm()
 
-    def disband(self) -> None:
-        """Call everybody: the version is no more, and they have to go elsewhere."""
-        while (asker := self.room.next(self._clock())) is not None:
-            asker.place_free()
+    @property
+    def _has_free(self) -> bool:
+        """Whether whoever is called now would find a place."""
+        fleet = self._fleet
+        if fleet.total_in_flight >= fleet.limit:
+            return False
+        return fleet.has_room or fleet.may_be_tried() or (fleet.down and any(asker.regardless for asker in self.room))
+
+    def version_down(self) -> None:
+        """Nobody waits for a version that is down, unless the operator wants it."""
+        if self.room:
+            self._loop.call_soon(self.send_on, _has_to_go)
+
+    def send_on(self, whom: Callable[[Sending], bool]) -> None:
+        """Have these choose anew, by the snapshot and by what is known of versions now."""
+        for asker in list(self.room):
+            if asker in self.room and whom(asker):
+                asker.begin_again()
 
     # ---- time
 
@@ -146,3 +158,7 @@ class Places:
         self._tally.waiting = len(self.room)
         self._tally.limit = None if self._fleet.limit == UNBOUNDED else self._fleet.limit
         self._tally.in_flight = {pool.label: self._fleet.in_flight(pool) for pool in self._fleet.servers}
+
+
+def _has_to_go(asker: Sending) -> bool:
+    return not asker.is_held
