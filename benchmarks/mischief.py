@@ -18,7 +18,7 @@ KINDS = {"flap": "status 503"} | {kind: kind for kind in (
 """Kind → how the server is made to fail."""
 SPOIL_BEGUN = frozenset({"kill", "stop", "reset-in-body", "cut", "stall", "silent"})
 """Whoever has the begin of an answer can lose its end by these."""
-ANSWERS = {"answered 500": frozenset({"status 500"}), "answered 502": frozenset({"reset-in-head", "garbage"})}
+ANSWERS = {"500": frozenset({"status 500"}), "502": frozenset({"reset-in-head", "garbage"})}
 """What clients are answered for these: a 500 is a whole answer; and after what was no answer, or the begin of one, no
 other server is asked. But where the candidate does so the baseline comes to the rescue of idempotent requests."""
 BEGIN_S = 1.0
@@ -95,6 +95,7 @@ def is_due(method: str, why: str, faults: Sequence[Fault]) -> bool:
         return False
     if "within" in why or "reset" in why:
         return bool(kinds & SPOIL_BEGUN)
+    status = why.removeprefix("answered ").partition(" ")[0]
     if method != "GET":
-        return why != "answered 500" or "status 500" in kinds
-    return bool(ANSWERS.get(why, frozenset()) & {fault.kind for fault in faults if fault.version == "old"})
+        return status != "500" or "status 500" in kinds
+    return bool(ANSWERS.get(status, frozenset()) & {fault.kind for fault in faults if fault.version == "old"})

@@ -38,6 +38,7 @@ LATE_NS = 3_000_000_000                         # after the end: what was not an
 STALE_NS = 10_000_000                           # a connection idle for longer may be closed while a request is sent
 SIZE = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 PARTS = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
+REFUSAL = re.compile(rb"urn:turnout:refusal:([a-z-]+)")
 RETRY_NS = 20_000_000                           # until a connection that could not be made is tried again
 STDIN = 0
 GO, PAUSE = b"g", b"p"
@@ -210,7 +211,7 @@ class Steady:
         now, status = time.monotonic_ns(), data[9:12].decode()
         self.statuses[status] = self.statuses.get(status, 0) + 1
         if status != "200" and not self.plan.raw:
-            self._note_loss(line, f"answered {status}")
+            self._note_loss(line, f"answered {status}{_kind_of_refusal(data)}")
         elif self.plan.named and not data.endswith(b" %d\n" % line.number):
             self._note_loss(line, FOREIGN)
         else:
@@ -283,6 +284,12 @@ class Steady:
         print(json.dumps({"sent": self.sent, "answered": len(self.ends), "opened": self.opened,
                           "statuses": self.statuses,
                           "losses": [asdict(loss) for loss in self.losses]}), flush=True)
+
+
+def _kind_of_refusal(answer: bytes) -> str:
+    """What Turnout calls it, where it answers in a server's place."""
+    found = REFUSAL.search(answer)
+    return f" {found[1].decode()}" if found else ""
 
 
 def _heads(path: str, named: bool) -> list[bytes]:

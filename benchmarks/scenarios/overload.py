@@ -93,7 +93,7 @@ def judge(scenario: str, case: str, spans: Sequence[Span]) -> Run:
     served = sorted(latency for span in over for latency in span.latencies)
     allowed = 5 * unloaded_p99 + QUEUE_S * 1e3
     lost = [loss for span in over for loss in lost_in(span.account, span.since, span.until)]
-    wrong = [loss for loss in lost if loss.why != "answered 503"]
+    wrong = [loss for loss in lost if not loss.why.startswith("answered 503")]
     p99 = percentile(served, 99) / 1e6 if served else 0.0
     return Run(scenario, case, "turnout", 0, {
         "peak": peak, "goodput": sum(span.goodput for span in over) / len(over),

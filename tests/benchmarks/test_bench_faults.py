@@ -75,7 +75,7 @@ def fault(kind: str, version: str = "old") -> Fault:
 @pytest.mark.parametrize(("method", "why", "kinds", "is_due"), [
     ("GET", "answered 502", [], False), ("POST", "answered 502", [], False),
     ("GET", "answered 502", ["reset"], False), ("POST", "answered 502", ["reset"], True),
-    ("GET", "answered 502", ["garbage"], True), ("GET", "answered 504", ["silent"], False),
+    ("GET", "answered 502 bad-gateway", ["garbage"], True), ("GET", "answered 504", ["silent"], False),
     ("POST", "answered 504", ["silent"], True), ("GET", "answered 500", ["status 500"], True),
     ("GET", "answered 500", ["kill"], False), ("GET", "closed within an answer", ["kill"], True),
     ("GET", "closed within an answer", ["status 503"], False), ("GET", steady.FOREIGN, ["stop"], False),

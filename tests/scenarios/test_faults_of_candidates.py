@@ -126,6 +126,17 @@ def test_while_the_candidate_is_down_the_baseline_answers(tmp_path: Path) -> Non
         assert {asked.by for asked in asking.done} == {"old"}
 
 
+def test_the_baseline_takes_over_no_more_at_once_than_it_may(tmp_path: Path) -> None:
+    patient = {"probe": {**PROBE, "timeout": "5s"}}         # or slow answers would put the baseline out, too
+    with down(tmp_path, patient, when_down="baseline", spill=2) as shop, Asking(shop.address, 12) as asking:
+        shop.servers["old"][0].behave("after 0.1")
+        asking.wait(100)
+        asking.stop()
+        assert asking.failed().keys() == {"503"}
+        shop.wait_count(asking.failed()["503"], "shed_total", version="new", reason="spill")
+        shop.wait_quiet()
+
+
 def test_while_the_candidate_is_down_its_requests_fail_at_once_where_they_are_to(tmp_path: Path) -> None:
     with down(tmp_path, when_down="fail") as shop, Asking(shop.address) as asking:
         asking.wait(200)
