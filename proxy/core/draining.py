@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from proxy.core.changes import ChangeError, Service, Step
 from proxy.core.route import Route, Version
-from proxy.core.state import Drains, State
+from proxy.core.state import Course, Drains, State
 
 ALL = ""
 """In the place of an address: every server of the version."""
@@ -114,6 +114,8 @@ def consequences(
         notes += [f"requests of {_list(names)} for `{version}` {what} until it is restored" for names, what in (
             (gone, "are refused"), (diverted, "go to the baseline")) if names]
         notes += [f"{_list(stuck)} cannot be rolled back to `{version}` until it is restored"] if stuck else []
+        copied = [route.name for route, _ in known if _gets_copies(after.routes[route.name].course, version)]
+        notes += [f"nothing of {_list(copied)} is copied to `{version}` until it is restored"] if copied else []
     return tuple(notes)
 
 
@@ -161,6 +163,10 @@ def _way_out(route: Route, version: str, after: State, empty: Collection[str]) -
         return f"`turnout weight {route.name} {' '.join(f'{name}={100 if name == to else 0}' for name, _ in split)}`"
     drained = [name for name, _ in split if name != version]
     return f"`turnout restore {drained[0]}`" if drained else f"give `{version}` another server: it is the only version"
+
+
+def _gets_copies(course: Course, version: str) -> bool:
+    return course.shadow is not None and course.shadow.to == version and course.shadow.percent > 0
 
 
 def _list(names: Collection[str]) -> str:

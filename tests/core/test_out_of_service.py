@@ -14,7 +14,7 @@ from proxy.core import draining
 from proxy.core.changes import ChangeError, Step
 from proxy.core.draining import consequences, drain, in_service, lost, named, out_of_service, restore, without_servers
 from proxy.core.merge import initial, merged
-from proxy.core.route import Match, Route, Server, Version
+from proxy.core.route import Match, Route, Server, Shadow, Version
 from proxy.core.state import Course, State
 
 A, B = "http://10.0.0.1:9001", "http://10.0.0.2:9001"
@@ -177,6 +177,15 @@ def test_force_drains_and_tells_that_requests_are_refused() -> None:
     step = drain(state, ALL, [SHOP], OLD, force=True)
     assert consequences(state, step.state, ALL, [SHOP]) == (
         "requests of `shop` for `old` are refused until it is restored",)
+
+
+def test_that_nothing_is_copied_any_more_is_told() -> None:
+    copied = replace(CART, shadow=Shadow("new", 10.0))
+    silent = replace(SHOP, split=CART.split, shadow=Shadow("new", 0.0))
+    state = begun(copied, silent)
+    step = drain(state, ALL, [copied, silent], NEW)
+    assert consequences(state, step.state, ALL, [copied, silent]) == (
+        "nothing of `cart` is copied to `new` until it is restored",)
 
 
 def test_many_routes_do_not_fill_the_refusal() -> None:
