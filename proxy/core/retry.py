@@ -19,12 +19,13 @@ Cause = Literal["connect", "reset", "timeout", "502", "503", "504"]
 class Retry:
     """What a route's failed attempts are followed by, as the operator wrote it.
 
-    `on`: after which failures another attempt is made. `attempts`: at most, with the first. `per_try_s`: seconds for the
-    head of an answer; None: `timeouts.response_head` alone. `backoff_s`: the mean pause before the first retry, doubled for
-    each further one up to `most_backoff_s`, drawn between half and one and a half of that; a server that refused the
-    connection is not waited for. `body`: bytes of a request body that are kept for another attempt. `idempotency_key`:
-    whether a request with that field counts as idempotent. `budget`: retries and rescues of the route, as a part of its
-    requests over the last ten seconds; `floor`: how many there may be each second besides, all workers together.
+    `on`: after which failures another attempt is made. `attempts`: at most, with the first. `per_try_s`: seconds for
+    the head of an answer; None: `timeouts.response_head` alone. `backoff_s`: the mean pause before the first retry,
+    doubled for each further one up to `most_backoff_s`, drawn between half and one and a half of that; a server that
+    refused the connection is not waited for. `body`: bytes of a request body that are kept for another attempt.
+    `idempotency_key`: whether a request with that field counts as idempotent. `budget`: retries and rescues of the
+    route, as a part of its requests over the last ten seconds; `floor`: how many there may be each second besides, all
+    workers together.
     """
 
     on: tuple[Cause, ...] = ("connect", "reset")

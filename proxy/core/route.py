@@ -13,6 +13,8 @@ from proxy.core.health.values import Health
 from proxy.core.overload.values import Load
 from proxy.core.retry import Retry
 
+_HEALTH, _LOAD, _RETRY = Health(), Load(), Retry()
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -36,8 +38,8 @@ class Version:
 
     name: str
     servers: tuple[Server, ...]
-    health: Health = Health()
-    load: Load = Load()
+    health: Health = _HEALTH
+    load: Load = _LOAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +140,9 @@ class Route:
     routes do not pick the same clients. `generation`: raised by a rollback, which ends every session stickiness.
 
     `retry`: what is tried again. `rescue`: whether an idempotent request that failed at a candidate is answered by the
-    baseline. `when_down`: what becomes of the requests of a candidate that is down: they go to the `baseline`, `fail`, or
-    are `hold`, waiting for it as its queue allows. `spill`: how many of them the baseline is given at once, all workers
-    together, so that it is not drowned. `priority`: whose requests go first where some must wait or go, 0 to 2.
+    baseline. `when_down`: what becomes of the requests of a candidate that is down: they go to the `baseline`, `fail`,
+    or are on `hold`, waiting for it as its queue allows. `spill`: how many of them the baseline is given at once, all
+    workers together, so that it is not drowned. `priority`: whose requests go first where some must wait or go, 0 to 2.
     """
 
     name: str
@@ -153,7 +155,7 @@ class Route:
     copying: Copying = Copying()
     salt: str = ""
     generation: int = 0
-    retry: Retry = Retry()
+    retry: Retry = _RETRY
     rescue: bool = False
     when_down: Literal["baseline", "fail", "hold"] = "baseline"
     spill: int = 1_000

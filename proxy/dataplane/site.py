@@ -35,8 +35,8 @@ class Backend:
     `home`: the baseline of the route, None where this is it. `within_s`: in which the head of an answer must come.
     """
 
-    __slots__ = ("authority", "fleet", "guard", "holds", "home", "index", "keeps_sessions", "priority", "rescue", "retry",
-                 "shadow", "tally", "version", "within_s")
+    __slots__ = ("authority", "fleet", "guard", "holds", "home", "index", "keeps_sessions", "priority", "rescue",
+                 "retry", "shadow", "tally", "version", "within_s")
 
     def __init__(self, route: CompiledRoute, index: int, fleet: Fleet, guard: Guard, tally: Tally,
                  shadow: RouteShadow | None, response_head_s: float) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import time
+from typing import cast
 
 import aiohttp
 from multidict import CIMultiDict
@@ -50,7 +52,9 @@ class Asker:
             if error.errno in _OURS:
                 return error
             refused = error.errno in _NOBODY_THERE
-            outcome, detail = "refused" if refused else "error", _words(error)
+            named = isinstance(error.errno, int) and error.errno in errno.errorcode
+            detail = os.strerror(cast(int, error.errno)).lower() if named else _words(error)
+            outcome = "refused" if refused else "error"
         except (aiohttp.ClientError, ValueError) as error:
             outcome, detail = "error", _words(error)
         return ProbeResult(outcome, self._wall(), self._clock() - began, detail)

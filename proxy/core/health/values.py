@@ -32,8 +32,8 @@ class Probe:
 class Ejection:
     """When a server that fails real requests gets no more of them.
 
-    `failures` in a row (no connection, reset, time-out, 502, 503 or 504) put it out for `first_s` seconds, each further time
-    twice as long, `most_s` at most; then one real request is the probation.
+    `failures` in a row (no connection, reset, time-out, 502, 503 or 504) put it out for `first_s` seconds, each further
+    time twice as long, `most_s` at most; then one real request is the probation.
     """
 
     failures: int = 5
@@ -60,8 +60,8 @@ class Breaker:
 class Health:
     """How a version's servers are judged; None where that way of judging is off.
 
-    `panic`: the part (0 to 1) of its servers below which health is disregarded: so few would be drowned. `slow_start_s`:
-    how long a server that comes back takes to get its full part of the requests; 0: at once.
+    `panic`: the part (0 to 1) of its servers below which health is disregarded: so few would be drowned.
+    `slow_start_s`: how long a server that comes back takes to get its full part of the requests; 0: at once.
     """
 
     probe: Probe | None = None
