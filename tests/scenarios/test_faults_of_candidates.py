@@ -127,9 +127,9 @@ def test_while_the_candidate_is_down_the_baseline_answers(tmp_path: Path) -> Non
 
 
 def test_the_baseline_takes_over_no_more_at_once_than_it_may(tmp_path: Path) -> None:
-    patient = {"probe": {**PROBE, "timeout": "5s"}}         # or slow answers would put the baseline out, too
+    patient = {"probe": {**PROBE, "timeout": "1s"}}         # or slow answers would put the baseline out, too
     with down(tmp_path, patient, when_down="baseline", spill=2) as shop, Asking(shop.address, 12) as asking:
-        shop.servers["old"][0].behave("after 0.1")
+        shop.servers["old"][0].behave("after 0.05")
         asking.wait(100)
         asking.stop()
         assert asking.failed().keys() == {"503"}

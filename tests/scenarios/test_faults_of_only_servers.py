@@ -5,7 +5,9 @@ Health never keeps everybody from the last server there is: it is tried all the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +44,11 @@ def test_clients_are_told_of_an_only_server_that(shop: FickleShop, fault: str) -
     assert asking.failed(mark).keys() <= outcomes
     assert got_twice(shop.got()) == []
     shop.wait_quiet()
+
+
+def test_a_short_time_for_each_attempt_is_no_shorter_for_requests_with_a_body(tmp_path: Path) -> None:
+    with fickle_shop(tmp_path, route={"retry": {**RETRY, "per_try": "100ms"}}) as shop, \
+            Asking(shop.address, methods=("POST",)) as asking:
+        asking.wait(1500)
+        asking.stop()
+        assert asking.failed() == Counter()
