@@ -1,50 +1,24 @@
-"""The whole candidate fails, with half of the traffic: what clients notice, what is counted, and how it comes back."""
+"""The whole candidate fails, with half of the traffic and rescue on: what clients notice, and what is counted."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks.fickle import got_twice
 from tests.support.asking import Asking
-from tests.support.fickle_shop import PROBE, RETRY, FickleShop, Json, fickle_shop
+from tests.support.fickle_shop import FickleShop, shop_of_two
 
-BREAKER = {"failures": "50%", "requests": 10, "within": "2s", "for": "300ms", "trials": 3}
-EJECT = {"failures": 3, "for": "300ms", "at_most": "600ms"}
 FAULTS = {"is killed": "kill", "stands still": "stop", "reads and never answers": "silent", "lets nobody in": "full",
           "resets before its answer": "reset", "resets within the head": "reset-in-head", "sends garbage": "garbage",
           "answers 503": "status 503", "answers 500": "status 500"}
 
 
-def shop_of_two(folder: Path, version: Json | None = None, **route: Any) -> AbstractContextManager[FickleShop]:
-    """One server of each version; half of the requests to each."""
-    return fickle_shop(folder, new=1, version={"eject": EJECT, "breaker": BREAKER, **(version or {})},
-                       route={"retry": RETRY, **route})
-
-
-@contextmanager
-def down(folder: Path, version: Json | None = None, **route: Any) -> Iterator[FickleShop]:
-    """A shop whose candidate was found dead by probes before anybody came."""
-    with shop_of_two(folder, {"probe": PROBE, **(version or {})}, **route) as shop:
-        shop.servers["new"][0].kill()
-        shop.wait_event("version-down", version="new")
-        yield shop
-
-
-def comes_back(asking: Asking) -> None:
-    """The candidate answers again, and everybody gets an answer."""
-    mark = len(asking.done)
-    asking.wait_until(lambda: sum(asked.by == "new" for asked in asking.since(mark)) > 10, "answers of the candidate")
-    asking.wait_well()
-
-
 @pytest.fixture(scope="module")
-def rescuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FickleShop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FickleShop]:
     """One for all tests that leave it well."""
     with shop_of_two(tmp_path_factory.mktemp("shop"), rescue=True) as shop:
         yield shop
@@ -52,15 +26,20 @@ def rescuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FickleShop]:
         shop.wait_quiet()
 
 
+@pytest.fixture(autouse=True)
+def all_well(shop: FickleShop) -> Iterator[None]:
+    yield
+    shop.servers["new"][0].heal()
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_with_rescue_idempotent_requests_notice_nothing_of_a_candidate_that(rescuing: FickleShop, fault: str) -> None:
-    shop = rescuing
+def test_with_rescue_idempotent_requests_notice_nothing_of_a_candidate_that(shop: FickleShop, fault: str) -> None:
     with Asking(shop.address) as asking:
         asking.wait(150)
         shop.servers["new"][0].fail(FAULTS[fault])
         mark = asking.wait(300)
         shop.servers["new"][0].heal()
-        comes_back(asking)
+        asking.wait_back("new")
         asking.stop()
         assert asking.failed(mark) == Counter()
 
@@ -79,81 +58,13 @@ def test_what_was_rescued_is_the_candidates_failure_and_the_baselines_answer(tmp
         assert shop.count("rescues_total", version="new", outcome="answered") >= 1
 
 
-def test_a_candidate_that_answers_500_to_all_is_left_after_a_few(tmp_path: Path) -> None:
-    with shop_of_two(tmp_path) as shop, Asking(shop.address) as asking:
-        asking.wait(100)
-        shop.servers["new"][0].behave("status 500")
-        mark = asking.wait(400)
-        shop.servers["new"][0].heal()
-        comes_back(asking)
-        assert asking.failed(mark).keys() <= {"500"}
-        assert asking.failed(mark).total() <= 80
-
-
-def test_requests_that_are_not_idempotent_are_neither_rescued_nor_sent_twice(rescuing: FickleShop) -> None:
-    shop = rescuing
+def test_requests_that_are_not_idempotent_are_neither_rescued_nor_sent_twice(shop: FickleShop) -> None:
     with Asking(shop.address, methods=("POST",)) as asking:
         asking.wait(100)
         shop.servers["new"][0].behave("reset")
         mark = asking.wait(300)
         shop.servers["new"][0].heal()
-        comes_back(asking)
+        asking.wait_back("new")
         asking.stop()
         assert asking.failed(mark).keys() == {"502"}
         assert got_twice(shop.got()) == []
-
-
-def test_a_candidate_that_traffic_finds_down_is_an_event_and_what_others_take_over_is_counted(tmp_path: Path) -> None:
-    with shop_of_two(tmp_path) as shop, Asking(shop.address) as asking:
-        asking.wait(50)
-        shop.servers["new"][0].kill()
-        shop.wait_event("version-down", version="new")
-        shop.wait_count(1, "diverted_total", version="new")
-
-
-def test_probes_alone_tell_that_a_candidate_is_down_and_up(tmp_path: Path) -> None:
-    with shop_of_two(tmp_path, {"probe": PROBE, "eject": "off", "breaker": "off"}) as shop:
-        shop.servers["new"][0].stop()
-        shop.wait_event("version-down", version="new")
-        shop.servers["new"][0].go_on()
-        shop.wait_count(1, "version_up", version="new")
-
-
-def test_while_the_candidate_is_down_the_baseline_answers(tmp_path: Path) -> None:
-    with down(tmp_path, when_down="baseline") as shop, Asking(shop.address) as asking:
-        asking.wait(200)
-        assert asking.failed() == Counter()
-        assert {asked.by for asked in asking.done} == {"old"}
-
-
-def test_the_baseline_takes_over_no_more_at_once_than_it_may(tmp_path: Path) -> None:
-    patient = {"probe": {**PROBE, "timeout": "1s"}}         # or slow answers would put the baseline out, too
-    with down(tmp_path, patient, when_down="baseline", spill=2) as shop, Asking(shop.address, 12) as asking:
-        shop.servers["old"][0].behave("after 0.05")
-        asking.wait(100)
-        asking.stop()
-        assert asking.failed().keys() == {"503"}
-        shop.wait_count(asking.failed()["503"], "shed_total", version="new", reason="spill")
-        shop.wait_quiet()
-
-
-def test_while_the_candidate_is_down_its_requests_fail_at_once_where_they_are_to(tmp_path: Path) -> None:
-    with down(tmp_path, when_down="fail") as shop, Asking(shop.address) as asking:
-        asking.wait(200)
-        asking.stop()
-        assert asking.failed().keys() == {"503"}
-        assert all(asked.retry_after for asked in asking.done if asked.outcome == "503")
-        assert shop.got("new") == []
-
-
-def test_requests_that_are_held_are_answered_when_the_candidate_is_back(tmp_path: Path) -> None:
-    with down(tmp_path, {"queue": {"length": 100, "wait": "10s"}}, when_down="hold") as shop, \
-            Asking(shop.address) as asking:
-        asking.wait_until(lambda: shop.count("queue_length", version="new") >= 2, "requests that wait")
-        probed = shop.count("probes_total", version="new")
-        shop.wait_count(probed + 15, "probes_total", version="new")     # longer than an answer may take
-        shop.servers["new"][0].start()
-        comes_back(asking)
-        asking.stop()
-        assert asking.failed() == Counter()
-        shop.wait_quiet()

@@ -73,10 +73,10 @@ def all_well(shop: FickleShop) -> Iterator[None]:
 def test_clients_of_three_servers_notice_little_of_one_that(shop: FickleShop, fault: str) -> None:
     expected = FAULTS[fault]
     with Asking(shop.address, methods=("GET", "GET", "POST")) as asking:
-        asking.wait(150)
+        asking.wait(100)
         bad = shop.servers["old"][0]
         bad.fail(expected.fault)
-        mark = asking.wait(400)
+        mark = asking.wait(300)
         bad.heal()
         goes_well_again(shop, asking, bad)
         asking.stop()

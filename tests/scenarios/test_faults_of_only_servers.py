@@ -30,6 +30,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FickleShop]:
         yield shop
 
 
+@pytest.fixture(autouse=True)
+def all_well(shop: FickleShop) -> Iterator[None]:
+    yield
+    shop.servers["old"][0].heal()
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_clients_are_told_of_an_only_server_that(shop: FickleShop, fault: str) -> None:
     (server,) = shop.servers["old"]

@@ -73,6 +73,12 @@ class Asking:
         mark = len(self.done)
         self.wait_until(lambda: len(self.done) >= mark + of and not self.failed(len(self.done) - of), "good answers")
 
+    def wait_back(self, version: str) -> None:
+        """Wait until this version's servers answer again, and everybody is answered well."""
+        mark = len(self.done)
+        self.wait_until(lambda: sum(asked.by == version for asked in self.since(mark)) > 10, f"answers of {version}")
+        self.wait_well()
+
     def stop(self) -> None:
         """Ask no more; every request that is under way gets its end."""
         self._stop.set()

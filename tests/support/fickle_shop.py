@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from tests.support.wire import Address
 Json = dict[str, Any]
 RETRY: Json = {"on": ["connect", "reset", "timeout", "502", "503", "504"], "per_try": "250ms", "backoff": "5ms"}
 PROBE: Json = {"path": "/probe", "interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 2}
+EJECT: Json = {"failures": 3, "for": "300ms", "at_most": "600ms"}
+BREAKER: Json = {"failures": "50%", "requests": 10, "within": "2s", "for": "300ms", "trials": 3}
 TIMEOUTS: Json = {"connect": "250ms", "response_head": "1s", "response_idle": "500ms"}
 
 
@@ -86,3 +88,9 @@ def fickle_shop(folder: Path, *, old: int = 1, new: int = 0, share: int = 50, ve
         turnout = ends.enter_context(running("-c", str(file)))
         assert turnout.address
         yield FickleShop(turnout, servers)
+
+
+def shop_of_two(folder: Path, version: Json | None = None, **route: Any) -> AbstractContextManager[FickleShop]:
+    """One server of each version, half of the requests to each; who is put out is tried again soon."""
+    return fickle_shop(folder, new=1, version={"eject": EJECT, "breaker": BREAKER, **(version or {})},
+                       route={"retry": RETRY, **route})
