@@ -111,12 +111,29 @@ def consequences(
         gone = [route.name for route, split in known if version in lost(route, split, now)]
         diverted = [route.name for route, split in known if dict(split).get(version) and route.name not in gone]
         stuck = [route.name for route, split in known if route.baseline == version and not dict(split).get(version)]
-        notes += [f"requests of {_list(names)} for `{version}` {what} until it is restored" for names, what in (
+        notes += [f"requests of {listed(names)} for `{version}` {what} until it is restored" for names, what in (
             (gone, "are refused"), (diverted, "go to the baseline")) if names]
-        notes += [f"{_list(stuck)} cannot be rolled back to `{version}` until it is restored"] if stuck else []
+        notes += [f"{listed(stuck)} cannot be rolled back to `{version}` until it is restored"] if stuck else []
         copied = [route.name for route, _ in known if _gets_copies(after.routes[route.name].course, version)]
-        notes += [f"nothing of {_list(copied)} is copied to `{version}` until it is restored"] if copied else []
+        notes += [f"nothing of {listed(copied)} is copied to `{version}` until it is restored"] if copied else []
     return tuple(notes)
+
+
+def needed(state: State, versions: Collection[Version], routes: Iterable[Route], version: str) -> list[str]:
+    """The routes whose requests would have nowhere to go if nobody answered for the version, either."""
+    empty = without_servers(state.drained, versions)
+    splits = {name: held.course.split for name, held in state.routes.items()}
+    return [route.name for route in routes if route.name in splits
+            and set(lost(route, splits[route.name], empty | {version})) - set(lost(route, splits[route.name], empty))]
+
+
+def elsewhere(state: State, versions: Collection[Version], version: Version, server: str | None) -> tuple[str, ...]:
+    """What to know before a server of the version (None: any of them) is stopped: it may serve other versions, too."""
+    stopped = set(_addresses(version)) if server is None else {server}
+    others = [other.name for other in in_service(state.drained, versions)
+              if other.name != version.name and stopped & set(_addresses(other))]
+    what = f"a server of `{version.name}`" if server is None else server
+    return (f"{what} is in service for {listed(others)}, too: drain it there before you stop it",) if others else ()
 
 
 def refused(state: State, versions: Collection[Version], routes: Iterable[Route]) -> tuple[str, ...]:
@@ -129,7 +146,7 @@ def refused(state: State, versions: Collection[Version], routes: Iterable[Route]
     for route in routes if empty else ():
         for version in lost(route, state.routes[route.name].course.split, empty):
             routes_of.setdefault(version, []).append(route.name)
-    return tuple(f"requests of {_list(names)} for `{version}` are refused, since it is drained: `turnout restore "
+    return tuple(f"requests of {listed(names)} for `{version}` are refused, since it is drained: `turnout restore "
                  f"{version}`" for version, names in routes_of.items())
 
 
@@ -147,7 +164,7 @@ def _move_first(
     version: Version, server: str | None, routes: list[Route], after: State, versions: Collection[Version]
 ) -> str:
     empty = without_servers(after.drained, versions)
-    names = _list([route.name for route in routes])
+    names = listed([route.name for route in routes])
     what = f"`{version.name}` is" if server is None else f"{server}, the last server of `{version.name}` in service, is"
     ways = "; ".join(_way_out(route, version.name, after, empty) for route in routes[:_NAMED])
     return (f"{what} still needed: requests of {names} would have nowhere to go; move them first ({ways}), or drain it "
@@ -169,7 +186,8 @@ def _gets_copies(course: Course, version: str) -> bool:
     return course.shadow is not None and course.shadow.to == version and course.shadow.percent > 0
 
 
-def _list(names: Collection[str]) -> str:
+def listed(names: Collection[str]) -> str:
+    """Names in a sentence, a few of many."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(f"`{name}`" for name in list(names)[:_NAMED]) + more
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from proxy.settings import load_bytes
-from tests.support.admin import OPERATOR, VIEWER, Answer, Asked, run, settings
+from tests.support.admin import OPERATOR, SILENT, VIEWER, Answer, Asked, run, settings
 
-A, B = "http://127.0.0.1:7", "unix:/run/old.sock"
+A, B = SILENT, "unix:/run/old.sock"
 FILE = f"""
 listen: 127.0.0.1:0
 workers: 2
@@ -53,7 +53,9 @@ def test_a_version_is_drained_and_restored_as_a_whole() -> None:
         gone = await it.post(NEW + "/drain")
         assert gone.body["server"] is None
         assert gone.body["version"]["state"] == "drained"
-        assert gone.body["notes"] == ["requests of `shop` for `new` go to the baseline until it is restored"]
+        assert gone.body["notes"] == [
+            "requests of `shop` for `new` go to the baseline until it is restored",
+            "a server of `new` is in service for `old`, too: drain it there before you stop it"]
         back = await it.post(NEW + "/restore", {"server": None})
         assert drained(back) == {A: False}
         again = await it.post(NEW + "/restore")

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from proxy.core import draining
 from proxy.core.changes import ChangeError, Step
-from proxy.core.draining import consequences, drain, in_service, lost, named, out_of_service, restore, without_servers
+from proxy.core.draining import (
+    consequences,
+    drain,
+    elsewhere,
+    in_service,
+    lost,
+    named,
+    needed,
+    out_of_service,
+    restore,
+    without_servers,
+)
 from proxy.core.merge import initial, merged
 from proxy.core.route import Match, Route, Server, Shadow, Version
 from proxy.core.state import Course, State
@@ -186,6 +197,22 @@ def test_that_nothing_is_copied_any_more_is_told() -> None:
     step = drain(state, ALL, [copied, silent], NEW)
     assert consequences(state, step.state, ALL, [copied, silent]) == (
         "nothing of `cart` is copied to `new` until it is restored",)
+
+
+def test_a_server_that_another_version_has_too_is_told_until_it_is_drained_there() -> None:
+    state = drained(("old", A))
+    assert elsewhere(state, ALL, OLD, A) == (f"{A} is in service for `new`, too: drain it there before you stop it",)
+    assert elsewhere(state, ALL, OLD, None) == (
+        "a server of `old` is in service for `new`, too: drain it there before you stop it",)
+    assert elsewhere(drained(("old", A), ("new", A)), ALL, OLD, A) == ()
+    assert elsewhere(state, ALL, OLD, B) == ()
+
+
+def test_a_version_is_needed_where_nobody_else_would_answer() -> None:
+    assert needed(begun(SHOP, CART), ALL, [SHOP, CART], "old") == ["shop", "cart"]
+    assert needed(begun(SHOP, CART), ALL, [SHOP, CART], "new") == []
+    assert needed(drained(("old", ""), of=begun(SHOP)), ALL, [SHOP], "new") == ["shop"]
+    assert needed(drained(("old", ""), of=begun(SHOP)), ALL, [SHOP], "old") == []
 
 
 def test_many_routes_do_not_fill_the_refusal() -> None:

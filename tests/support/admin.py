@@ -66,6 +66,8 @@ def settings(*, tokens: bool = False, admin: str = "127.0.0.1:0", more: str = ""
 
 _SILENT = socket.create_server(("127.0.0.1", 0))
 """Connections are queued here as long as the tests run: a baseline that is not known to be down."""
+SILENT = f"http://127.0.0.1:{_SILENT.getsockname()[1]}"
+"""Its address."""
 
 
 @dataclass(frozen=True, slots=True)

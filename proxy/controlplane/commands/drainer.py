@@ -7,6 +7,7 @@ to finish. Both go the way of every change: judged, journaled, applied.
 from __future__ import annotations
 
 from proxy.controlplane.commands.ask import Ask, Outcome
+from proxy.controlplane.commands.reach import known_down
 from proxy.controlplane.commands.transactions import Plan, Transactions
 from proxy.controlplane.errors import InvalidChange, LastServer, UnknownVersion
 from proxy.core import draining
@@ -27,17 +28,30 @@ class Drainer:
 
     async def drain(self, version: str, server: str | None, ask: Ask, *, force: bool) -> Outcome:
         """Out of service."""
+        known: dict[Version, bool] = {}
 
-        async def plan() -> Plan:
+        def judge() -> tuple[Version, str | None, Step]:
             found, address = self._find(version, server, ask)
             state, settings = self._transactions.state, self._transactions.settings
             try:
-                step = draining.drain(state, settings.versions, settings.routes, found, address, force=force)
+                return found, address, draining.drain(
+                    state, settings.versions, settings.routes, found, address, force=force)
             except ChangeError as error:
                 raise LastServer(str(error)) from None
-            return Plan(step, (), notes=draining.consequences(state, step.state, settings.versions, settings.routes))
 
-        return await self._transactions.run(plan, ask)
+        async def ask_others() -> None:
+            found, _, step = judge()
+            await self._must_leave_one(step, found, known)
+
+        async def plan() -> Plan:
+            found, address, step = judge()
+            state, settings = self._transactions.state, self._transactions.settings
+            if not force:
+                await self._must_leave_one(step, found, known)
+            notes = draining.consequences(state, step.state, settings.versions, settings.routes)
+            return Plan(step, (), notes=notes + draining.elsewhere(step.state, settings.versions, found, address))
+
+        return await self._transactions.run(plan, ask, None if force else ask_others)
 
     async def restore(self, version: str, server: str | None, ask: Ask) -> Outcome:
         """Back in service."""
@@ -47,6 +61,23 @@ class Drainer:
             return Plan(step, ())
 
         return await self._transactions.run(plan, ask)
+
+    async def _must_leave_one(self, step: Step, version: Version, known: dict[Version, bool]) -> None:
+        """Raise LastServer if requests depend on the servers that stay in service, and each of them refuses to connect.
+
+        `known`: whether they do, as far as it was asked already.
+        """
+        settings = self._transactions.settings
+        left, = draining.in_service(step.state.drained, [version])
+        routes = draining.needed(step.state, settings.versions, settings.routes, version.name)
+        if not step.services or not left.servers or not routes:
+            return
+        if left not in known:
+            known[left] = bool(await known_down([left]))
+        if known[left]:
+            raise LastServer(
+                f"no other server of `{version.name}` accepts a connection, and requests of {draining.listed(routes)} "
+                "would have nowhere to go: start one, or drain it all the same with `force`")
 
     def _find(self, version: str, server: str | None, ask: Ask) -> tuple[Version, str | None]:
         """The version of this name, and the address of its server as the file has it."""

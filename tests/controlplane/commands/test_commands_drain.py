@@ -120,6 +120,20 @@ async def test_the_last_server_stays_unless_forced_and_then_it_is_told_what_foll
 
 
 @scenario
+async def test_the_last_server_that_accepts_connections_stays_unless_forced(servers: Backends) -> None:
+    async with desk(two(servers)) as it:
+        with pytest.raises(LastServer, match="no other server of `old` accepts a connection, and requests of `shop`"):
+            await it.commands.drain("old", address(servers), by_ann())
+        assert it.commands.state.revision == 1
+        await it.commands.split("shop", {"old": 0, "new": 1}, by_ann())
+        await it.commands.drain("old", address(servers), by_ann())
+        await it.commands.restore("old", None, by_ann())
+        await it.commands.split("shop", {"old": 1, "new": 0}, by_ann())
+        await it.commands.drain("old", address(servers), by_ann(), force=True)
+        assert it.supervisor.snapshot.drained == {("old", address(servers))}
+
+
+@scenario
 async def test_a_dry_run_says_what_would_be_and_changes_nothing(servers: Backends) -> None:
     async with desk(two(servers)) as it:
         outcome = await it.commands.drain("old", SECOND, by_ann(dry_run=True))
@@ -261,7 +275,7 @@ async def test_a_reload_that_leaves_a_version_with_drained_servers_only_says_so(
     path = tmp_path / "turnout.yaml"
     path.write_text(file(servers))
     async with desk(load_file(path)) as it:
-        await it.commands.drain("old", address(servers), by_ann())
+        await it.commands.drain("old", address(servers), by_ann(), force=True)
         path.write_text(servers.file())
         outcome = await it.commands.reload(by_ann())
         assert outcome.notes == (
