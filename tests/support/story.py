@@ -95,7 +95,8 @@ class Story:
 
     def join(self, origin: AnyOrigin) -> AnyOrigin:
         """Have this one end with the story."""
-        return self._ends.enter_context(origin)
+        self._ends.enter_context(origin)
+        return origin
 
     def strict(self, answer: Callable[[Message], bytes] | None = None, **options: Any) -> StrictOrigin:
         return self._ends.enter_context(StrictOrigin(answer, **options) if answer else StrictOrigin(**options))

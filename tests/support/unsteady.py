@@ -57,7 +57,7 @@ class Unsteady(Origin):
             self.heads.append(head)
             self.notify()
             if mood == "early 503":
-                peer.send(answer(503, head))
+                peer.send(answer(503, head, b"Connection: close\r\n"))
                 peer.read_to_end()
                 return
             peer.unread(head)
@@ -113,10 +113,10 @@ class Unsteady(Origin):
         return ok(body_for(message.method, message.target, message.body), b"X-By: " + self.name)
 
 
-def answer(status: int, head: bytes) -> bytes:
+def answer(status: int, head: bytes, fields: bytes = b"") -> bytes:
     """An answer with this status, and a body that no client is to see where another attempt is made."""
     body = b"" if head.startswith(b"HEAD") else b"not well"
-    return b"HTTP/1.1 %d Whatever\r\nContent-Length: 8\r\n\r\n%b" % (status, body)
+    return b"HTTP/1.1 %d Whatever\r\nContent-Length: 8\r\n%b\r\n%b" % (status, fields, body)
 
 
 def fleets(worker: WatchedWorker) -> list[Fleet]:

@@ -71,7 +71,8 @@ class Client:
         except ConnectionResetError:
             return False                    # what was still sent destroyed the early answer, or it is a cut one
         except AssertionError as cut:
-            assert "closed before" in str(cut)
+            if "closed before" not in str(cut):
+                raise
             return False
         if answer.status == 200 and method != b"HEAD":
             assert answer.body == body_for(method, target, body)
@@ -107,8 +108,8 @@ class Weather:
                     Health(ejection=chance.choice((Ejection(), Ejection(failures=2), None)),
                            breaker=chance.choice((Breaker(), Breaker(requests=5), None)), panic=0.3,
                            slow_start_s=chance.choice((0.0, 3.0))),
-                    Load(chance.choice((None, None, 2, 4)), chance.choice((None, None, 2)), chance.choice((0, 2, 10)), 1.0,
-                         chance.choice((None, None, Adaptive(2, 100)))))
+                    Load(chance.choice((None, None, 2, 4)), chance.choice((None, None, 2)), chance.choice((0, 2, 10)),
+                         1.0, chance.choice((None, None, Adaptive(2, 100)))))
             for name, servers in self._servers.items())
         retry = Retry(on=("connect", "reset", "timeout", "502", "503", "504"), per_try_s=chance.choice((None, 0.5)),
                       backoff_s=0.002, most_backoff_s=0.02, body=chance.choice((0, 65536)),
@@ -134,8 +135,8 @@ class Weather:
             worker.call(lambda inside: inside.apply(snapshot, cut))
             worker.sites.append(worker.worker.site)
         elif what == 3:
-            out = ((name, address),) if chance.random() < 0.5 else ()
-            worker.call(lambda inside: inside.hear_probes(out))
+            probed = ((name, address),) if chance.random() < 0.5 else ()
+            worker.call(lambda inside: inside.hear_probes(probed))
         else:
             server = chance.choice((address, ""))
             epoch = chance.randrange(20)
