@@ -87,8 +87,8 @@ def is_due(method: str, why: str, faults: Sequence[Fault]) -> bool:
     """Whether a proxy that does all it may still loses such a request under these faults.
 
     Nothing may be lost while nobody is at fault, nor may an answer reach somebody else. Who has the begin of an answer
-    cannot be given another one. For `ANSWERS` see there. Anything else is to be kept from clients whose request is
-    idempotent, and not from others, whose request may have begun.
+    cannot be given another one. For `ANSWERS` see there. Any other answer of the kind is to be kept from clients whose
+    request is idempotent, and not from others, whose request may have begun. Everybody is to get some answer.
     """
     kinds = {fault.kind for fault in faults}
     if not kinds or "somebody else" in why:
@@ -97,5 +97,5 @@ def is_due(method: str, why: str, faults: Sequence[Fault]) -> bool:
         return bool(kinds & SPOIL_BEGUN)
     status = why.removeprefix("answered ").partition(" ")[0]
     if method != "GET":
-        return status != "500" or "status 500" in kinds
+        return why.startswith("answered ") and (status != "500" or "status 500" in kinds)
     return bool(ANSWERS.get(status, frozenset()) & {fault.kind for fault in faults if fault.version == "old"})

@@ -79,7 +79,7 @@ def fault(kind: str, version: str = "old") -> Fault:
     ("POST", "answered 504", ["silent"], True), ("GET", "answered 500", ["status 500"], True),
     ("GET", "answered 500", ["kill"], False), ("GET", "closed within an answer", ["kill"], True),
     ("GET", "closed within an answer", ["status 503"], False), ("GET", steady.FOREIGN, ["stop"], False),
-    ("GET", "closed before an answer", ["kill"], False)])
+    ("GET", "closed before an answer", ["kill"], False), ("POST", "closed before an answer", ["kill"], False)])
 def test_a_loss_is_due_or_not(method: str, why: str, kinds: list[str], is_due: bool) -> None:
     assert mischief.is_due(method, why, [fault(kind) for kind in kinds]) == is_due
 
