@@ -202,3 +202,14 @@ def test_a_version_whose_traffic_was_moved_is_drained_as_a_whole_and_becomes_idl
     assert turnout.ask() == (200, b"new")
     with pytest.raises(Refused, match="turnout restore old"):
         turnout.post("/api/v1/routes/shop/rollback")
+
+
+def test_a_candidate_that_is_drained_leaves_its_requests_to_the_baseline(shop: Shop) -> None:
+    turnout = shop.run()
+    Api(turnout.admin).ask("PUT", "/api/v1/routes/shop/split", {"split": {"old": 1, "new": 1}})
+    notes = turnout.post("/api/v1/versions/new/drain")["notes"]
+    assert notes == ["requests of `shop` for `new` go to the baseline until it is restored"]
+    assert {turnout.ask() for _ in range(ENOUGH)} <= {(200, b"stay"), (200, b"leave")}
+    assert shop.new.asked == 0
+    turnout.post("/api/v1/versions/new/restore")
+    wait_until(lambda: turnout.ask() == (200, b"new"), "it gets its share again")
