@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from proxy.admin import shapes
+from proxy.admin import version_shapes
 from proxy.admin.answers import JSON, json_answer, json_bytes
 from proxy.admin.control import Control
 from proxy.admin.operations import Call, Operation
@@ -31,9 +31,9 @@ class VersionHandlers:
         """What is asked here."""
         return [
             Operation("GET", _ALL, self.versions, "viewer", "Every version with its servers and how they are",
-                      shapes.Versions),
+                      version_shapes.Versions),
             Operation("GET", _ALL + "/{version}", self.version, "viewer", "One version with its servers",
-                      shapes.VersionShape),
+                      version_shapes.VersionShape),
         ]
 
     async def versions(self, _: Call) -> web.Response:
@@ -41,7 +41,7 @@ class VersionHandlers:
         seen, now = self._control.supervisor.snapshot, self._control.clock()
         before, at, made = self._made
         if before is not seen or now - at > _FRESH_S:
-            view: shapes.Versions = {
+            view: version_shapes.Versions = {
                 "revision": self._control.commands.state.revision,
                 "versions": list(versions_view(self._control).values()),
             }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from proxy.admin import shapes
+from proxy.admin import version_shapes
 from proxy.admin.control import Control
 from proxy.controlplane.health.values import ProbeResult, ServerHealth
 from proxy.controlplane.supervisor import Supervisor
@@ -36,15 +36,15 @@ class VersionViews:
         self._queues = fold.gauges(metric.QUEUE_LENGTH)
         self._limits = fold.gauges(metric.CONCURRENCY_LIMIT)
 
-    def all(self) -> dict[str, shapes.VersionShape]:
+    def all(self) -> dict[str, version_shapes.VersionShape]:
         """Every version by its name, in the order of the file."""
         return {version.name: self._view(version) for version in self._versions}
 
-    def one(self, name: str) -> shapes.VersionShape | None:
+    def one(self, name: str) -> version_shapes.VersionShape | None:
         """The version of this name; None where there is none."""
         return next((self._view(version) for version in self._versions if version.name == name), None)
 
-    def _view(self, version: Version) -> shapes.VersionShape:
+    def _view(self, version: Version) -> version_shapes.VersionShape:
         known = {server.address: server for server in self._health.servers(version.name)}
         servers = [self._server(version, server, known.get(server.address)) for server in version.servers]
         state, why = self._state(version, servers)
@@ -60,13 +60,13 @@ class VersionViews:
             "servers": servers,
         }
 
-    def _state(self, version: Version, servers: list[shapes.ServerShape]) -> tuple[VersionState, str]:
+    def _state(self, version: Version, servers: list[version_shapes.ServerShape]) -> tuple[VersionState, str]:
         known = self._health.version(version.name)
         standings = [Standing(server["drained"], server["state"] not in _UNWELL) for server in servers]
         state = version_state(standings, tripped=known.until_s is not None)
         return state, known.why if known.state == state else _WHY[state]
 
-    def _server(self, version: Version, server: Server, known: ServerHealth | None) -> shapes.ServerShape:
+    def _server(self, version: Version, server: Server, known: ServerHealth | None) -> version_shapes.ServerShape:
         key = (version.name, server.address)
         drained, in_flight = key in self._drained, int(self._in_flight.get(key, 0))
         if known is None or known.drained != drained:      # not known yet, or not so yet
@@ -84,7 +84,7 @@ class VersionViews:
         }
 
 
-def _probe(result: ProbeResult | None) -> shapes.ProbeShape | None:
+def _probe(result: ProbeResult | None) -> version_shapes.ProbeShape | None:
     if result is None:
         return None
     return {"ok": result.ok, "at": result.at, "took_ms": round(result.took_s * 1000, 3), "detail": result.detail}
@@ -99,12 +99,12 @@ def heard_of_all(supervisor: Supervisor) -> bool:
     return supervisor.is_alone and all(process is not None and process.counted >= revision for process in processes)
 
 
-def version_view(control: Control, name: str, drained: Pairs | None = None) -> shapes.VersionShape | None:
+def version_view(control: Control, name: str, drained: Pairs | None = None) -> version_shapes.VersionShape | None:
     """One version as it is now, or as it would be with these (version, address) pairs drained; None: there is none."""
     return VersionViews(control, drained).one(name)
 
 
-def versions_view(control: Control) -> dict[str, shapes.VersionShape]:
+def versions_view(control: Control) -> dict[str, version_shapes.VersionShape]:
     """Every version by its name."""
     return VersionViews(control).all()
 
