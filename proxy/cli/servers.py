@@ -42,6 +42,9 @@ def servers(talk: Talk, version: str | None) -> None:
         versions = [answer]
     talk.show(answer, "" if talk.as_json else printable(_page(versions, time.time()), keep="\n"))
 
+_BEYOND_DOUBT = 99.5
+"""Nobody learns more from a larger suspicion."""
+
 
 def _page(versions: list[Json], now: float) -> str:
     lines = [line for version in versions for line in version_news(version)]
@@ -74,7 +77,7 @@ def version_news(version: Json) -> Iterator[str]:
 
 
 def _cells(server: Json, now: float) -> tuple[str, ...]:
-    phi = "-" if server["phi"] is None else f"{server['phi']:.1f}"
+    phi = "-" if server["phi"] is None else f"{server['phi']:.1f}" if server["phi"] < _BEYOND_DOUBT else "> 99"
     state = f"{server['state']}, idle" if server["idle"] else server["state"]
     return server["address"], state, phi, f"{server['in_flight']:,}", _probe(server["probe"], now), _why(server)
 
