@@ -113,6 +113,37 @@ class Unsteady(Origin):
         return ok(body_for(message.method, message.target, message.body), b"X-By: " + self.name)
 
 
+class StepByStep(Unsteady):
+    """Answers each request, well, when it is told to. `begun`: the heads that came, in their order."""
+
+    def __init__(self, name: bytes = b"") -> None:
+        self.begun: list[bytes] = []
+        self._coming = threading.Lock()
+        self._answers = [threading.Event() for _ in range(50)]
+        super().__init__(name=name)
+
+    def answer(self, number: int) -> None:
+        """Answer the request that came as this one, from 0, or have it answered when it comes."""
+        self._answers[number].set()
+
+    def close(self) -> None:
+        for event in self._answers:
+            event.set()
+        super().close()
+
+    def wait_begun(self, count: int) -> None:
+        """Wait until so many have come."""
+        self.wait_until(lambda: len(self.begun) >= count)
+
+    def _mood(self, head: bytes) -> Mood:
+        with self._coming:
+            self.begun.append(head)
+            answered = self._answers[len(self.begun) - 1]
+        self.notify()
+        answered.wait(15)
+        return "well"
+
+
 def answer(status: int, head: bytes, fields: bytes = b"") -> bytes:
     """An answer with this status, and a body that no client is to see where another attempt is made."""
     body = b"" if head.startswith(b"HEAD") else b"not well"

@@ -132,16 +132,17 @@ def test_a_rescue_comes_after_the_last_attempt_at_the_candidate(story: Story) ->
 
 
 def test_a_rescue_follows_where_other_servers_of_the_candidate_have_no_place(story: Story) -> None:
-    old, new = servers(story, "well"), servers(story, lambda head: "hold" if b"/held" in head else 503, "hold",
-                                               name=b"new")
+    def held_or_bad(head: bytes) -> Mood:
+        return "hold" if b"/held" in head else 503
+
+    old, new = servers(story, "well"), servers(story, held_or_bad, held_or_bad, name=b"new")
     shop = Shop(story, old, new, rescue=True, health=NO_JUDGE, retry=EVERYTHING, load=Load(per_server=1))
     held = story.client(shop.worker)
     held.send(get("/held"))
-    new[0].wait_until(lambda: bool(new[0].heads or new[1].heads))
-    new[1].wait_until(lambda: bool(new[0].heads or new[1].heads))
-    assert shop.worker.ask(get()).status == 200 or new[0].heads
-    for server in new:
-        server.go_on()
+    new[0].wait_heads(1)
+    assert shop.worker.ask(get()).value(b"x-by") == b"old-0"
+    assert len(new[1].heads) == 1
+    new[0].go_on()
     assert held.response().status == 200
     assert_adds_up(shop.worker)
 

@@ -29,7 +29,7 @@ def down(shop: Shop, new: Unsteady) -> None:
 
 
 def test_a_version_that_fails_more_than_half_of_its_requests_gets_no_more(story: Story) -> None:
-    shop, old, new = shop_of(story)
+    shop, _, new = shop_of(story)
     down(shop, new)
     assert [shop.worker.ask(get()).value(b"x-by") for _ in range(5)] == [b"old-0"] * 5
     assert len(new.heads) == 4
@@ -47,7 +47,7 @@ def test_half_of_the_requests_failing_is_not_too_many(story: Story) -> None:
 
 
 def test_trials_that_all_succeed_bring_a_version_back(story: Story) -> None:
-    shop, old, new = shop_of(story)
+    shop, _, new = shop_of(story)
     down(shop, new)
     new.mood = "hold"
     shop.worker.leap(2.5)
@@ -119,8 +119,10 @@ def test_where_they_are_to_fail_requests_are_refused_with_a_time_to_come_again(s
     assert_adds_up(shop.worker)
 
 
-@pytest.mark.parametrize("body", [b"Content-Length: 26\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n",
-                                  b"Transfer-Encoding: chunked\r\n\r\n1a\r\nGET /smuggled HTTP/1.1\r\n\r\n\r\n0\r\n\r\n"])
+@pytest.mark.parametrize("body", [
+    b"Content-Length: 26\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n",
+    b"Transfer-Encoding: chunked\r\n\r\n1a\r\nGET /smuggled HTTP/1.1\r\n\r\n\r\n0\r\n\r\n",
+])
 @pytest.mark.parametrize("pause", [True, False])
 def test_the_body_of_a_request_that_is_refused_is_no_request(story: Story, body: bytes, pause: bool) -> None:
     shop, old, new = shop_of(story, when_down="fail")
@@ -141,7 +143,7 @@ def test_the_body_of_a_request_that_is_refused_is_no_request(story: Story, body:
 
 
 def test_requests_that_are_held_are_answered_when_the_version_comes_back(story: Story) -> None:
-    shop, old, new = shop_of(story, when_down="hold", load=Load(queue=10, wait_s=30.0))
+    shop, old, _ = shop_of(story, when_down="hold", load=Load(queue=10, wait_s=30.0))
     shop.hear(OPEN, for_s=60.0)
     clients = [story.client(shop.worker) for _ in range(3)]
     for client, method in zip(clients, ("GET", "POST", "GET"), strict=True):
@@ -197,7 +199,7 @@ def test_a_baseline_is_never_kept_from_its_requests_by_its_breaker(story: Story)
 
 
 def test_where_both_versions_are_down_each_is_asked_all_the_same(story: Story) -> None:
-    shop, old, new = shop_of(story)
+    shop, _, _ = shop_of(story)
     shop.hear(OPEN, for_s=60.0)
     shop.hear(Noticed("old", "", True, 1, times=1), for_s=60.0)
     assert shop.worker.ask(get()).value(b"x-by") == b"new-0"
@@ -235,7 +237,7 @@ def test_a_version_whose_servers_are_all_drained_gets_nothing(story: Story) -> N
 
 
 def test_a_request_that_waits_for_a_version_goes_to_the_baseline_when_that_turns_out_to_be_down(story: Story) -> None:
-    shop, old, new = shop_of(story, load=Load(in_flight=1, queue=10, wait_s=60.0))
+    shop, _, new = shop_of(story, load=Load(in_flight=1, queue=10, wait_s=60.0))
     new.mood = "hold"
     first, second, third = (story.client(shop.worker) for _ in range(3))
     first.send(get("/first"))
