@@ -24,8 +24,8 @@ class Event:
 
     `at`: seconds since the epoch. `verb`: split, rollback, undo, confirm, revert, shadow, reload, start, upgrade,
     server-out, server-in, version-down, version-up, …
-    `before` and `after`: the route's course as JSON objects, None where the verb changes none; of drain and restore what
-    is drained of the version. `revision`: the one that held afterwards.
+    `before` and `after`: the route's course as JSON objects, None where the verb changes none; of drain and restore
+    what is drained of the version. `revision`: the one that held afterwards.
     """
 
     at: float
