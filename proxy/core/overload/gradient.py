@@ -45,6 +45,8 @@ LOOK_AGAIN_S = 15.0
 DEEP = 4
 """One in so many searches does not end with the best latency known, but where it no longer falls: else one that
 was found too high once would be found again and again."""
+LASTING_S = 0.2
+"""Where an answer takes longer at best, a search takes many seconds: then there are only the deep ones."""
 STEP_S = 0.5
 """A step of the search lasts twice this: first what was begun before comes to its end, then it is measured."""
 AS_GOOD = 1.1
@@ -126,7 +128,7 @@ class Gradient:
     def _decide(self, passed_s: float) -> None:
         if self.best_s is None:
             self.best_s = self._mean_s
-        in_flight = self._answered_s / passed_s     # on average, by Little's law
+        in_flight = min(self._most, self._answered_s / passed_s)     # on average, by Little's law
         self._full = in_flight >= FULL * self._limit
         binds = self._most >= self.limit
         if not binds or self._most <= self.smallest:
@@ -156,7 +158,8 @@ class Gradient:
         before, self._looked_at = self._looked_at, now
         if self._search is not None or not self._full or self.best_s is None:
             return
-        if now // LOOK_AGAIN_S > before // LOOK_AGAIN_S:
+        every_s = LOOK_AGAIN_S if self.best_s < LASTING_S else DEEP * LOOK_AGAIN_S
+        if now // every_s > before // every_s:
             self._search = _Search(self._limit / 2, self._mean_s, now, now // LOOK_AGAIN_S % DEEP == 0)
             self._begin_round(now)
 
@@ -164,9 +167,11 @@ class Gradient:
         assert self.best_s is not None
         least_s = min(self._mean_s, search.mean_s)  # where others have ended their search, their queue is back already
         falls = self._mean_s < FALLS * search.mean_s
-        found = least_s <= AS_GOOD * self.best_s and not search.deep
-        if falls and not found and search.limit > self.smallest:
-            self._search = _Search(search.limit / 2, least_s, now, search.deep)
+        worse = least_s > AS_GOOD * self.best_s
+        # A much worse one is believed at the second time it did not fall: capacity may have changed during the first.
+        goes_on = (worse or search.deep) if falls else (least_s > ALIKE * self.best_s and not search.stood)
+        if goes_on and search.limit > self.smallest:
+            self._search = _Search(search.limit / 2, least_s, now, search.deep, stood=not falls)
         else:
             alike = self.best_s / ALIKE < least_s < self.best_s * ALIKE
             self.best_s = (self.best_s + least_s) / 2 if alike else least_s
@@ -176,10 +181,11 @@ class Gradient:
 class _Search:
     """One step of the search for the best latency: so many in flight for a while, compared with `mean_s` before."""
 
-    __slots__ = ("counts_from", "deep", "limit", "mean_s")
+    __slots__ = ("counts_from", "deep", "limit", "mean_s", "stood")
 
-    def __init__(self, limit: float, mean_s: float, now: float, deep: bool) -> None:
+    def __init__(self, limit: float, mean_s: float, now: float, deep: bool, *, stood: bool = False) -> None:
         self.limit = limit
         self.deep = deep
+        self.stood = stood                          # whether the step before did not make it fall
         self.mean_s = mean_s
         self.counts_from = now + min(max(STEP_S, 1.5 * mean_s), LONG_S / 2)
