@@ -35,9 +35,9 @@ def all_well(shop: FickleShop) -> Iterator[None]:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_with_rescue_idempotent_requests_notice_nothing_of_a_candidate_that(shop: FickleShop, fault: str) -> None:
     with Asking(shop.address) as asking:
-        asking.wait(150)
+        asking.wait(100)
         shop.servers["new"][0].fail(FAULTS[fault])
-        mark = asking.wait(300)
+        mark = asking.wait(200)
         shop.servers["new"][0].heal()
         asking.wait_back("new")
         asking.stop()
@@ -62,7 +62,7 @@ def test_requests_that_are_not_idempotent_are_neither_rescued_nor_sent_twice(sho
     with Asking(shop.address, methods=("POST",)) as asking:
         asking.wait(100)
         shop.servers["new"][0].behave("reset")
-        mark = asking.wait(300)
+        mark = asking.wait(200)
         shop.servers["new"][0].heal()
         asking.wait_back("new")
         asking.stop()

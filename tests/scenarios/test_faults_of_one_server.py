@@ -76,7 +76,7 @@ def test_clients_of_three_servers_notice_little_of_one_that(shop: FickleShop, fa
         asking.wait(100)
         bad = shop.servers["old"][0]
         bad.fail(expected.fault)
-        mark = asking.wait(300)
+        mark = asking.wait(200)
         bad.heal()
         goes_well_again(shop, asking, bad)
         asking.stop()
@@ -91,7 +91,7 @@ def test_answers_with_500_are_answers_and_go_to_the_client(shop: FickleShop) -> 
     with Asking(shop.address) as asking:
         asking.wait(100)
         shop.servers["old"][0].behave("status 500")
-        mark = asking.wait(300)
+        mark = asking.wait(200)
         shop.servers["old"][0].heal()
         goes_well_again(shop, asking, shop.servers["old"][0])
         asking.stop()

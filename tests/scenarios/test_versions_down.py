@@ -41,7 +41,7 @@ def test_a_candidate_that_answers_500_to_all_is_left_after_a_few(tmp_path: Path)
     with shop_of_two(tmp_path) as shop, Asking(shop.address) as asking:
         asking.wait(100)
         shop.servers["new"][0].behave("status 500")
-        mark = asking.wait(400)
+        mark = asking.wait(200)
         shop.servers["new"][0].heal()
         asking.wait_back("new")
         assert asking.failed(mark).keys() <= {"500"}

@@ -68,7 +68,7 @@ class Asking:
     def wait_until(self, condition: Callable[[], object], what: str) -> None:
         wait_until(condition, what)
 
-    def wait_well(self, of: int = 100) -> None:
+    def wait_well(self, of: int = 60) -> None:
         """Wait until the last so many were all answered well."""
         mark = len(self.done)
         self.wait_until(lambda: len(self.done) >= mark + of and not self.failed(len(self.done) - of), "good answers")

@@ -17,7 +17,8 @@ from tests.support.turnout import Turnout, running
 from tests.support.wire import Address
 
 Json = dict[str, Any]
-RETRY: Json = {"on": ["connect", "reset", "timeout", "502", "503", "504"], "per_try": "250ms", "backoff": "5ms"}
+RETRY: Json = {"on": ["connect", "reset", "timeout", "502", "503", "504"], "per_try": "250ms", "backoff": "5ms",
+               "budget_floor": 100}     # loads are short here, and earn little
 PROBE: Json = {"path": "/probe", "interval": "100ms", "timeout": "100ms", "rise": 1, "fall": 2}
 EJECT: Json = {"failures": 3, "for": "300ms", "at_most": "600ms"}
 BREAKER: Json = {"failures": "50%", "requests": 10, "within": "2s", "for": "300ms", "trials": 3}
