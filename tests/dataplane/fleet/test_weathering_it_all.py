@@ -15,7 +15,7 @@ import pytest
 from proxy.core.health.values import Breaker, Ejection, Health
 from proxy.core.overload.values import Adaptive, Load
 from proxy.core.retry import Retry
-from proxy.core.route import Match, Route, Sticky, Version
+from proxy.core.route import Copying, Match, Route, Shadow, Sticky, Version
 from proxy.core.snapshot import Snapshot
 from proxy.ipc.messages import Noticed
 from tests.support.origins import body_for
@@ -55,6 +55,8 @@ class Client:
     def _ask(self, wire: Wire, target: bytes) -> bool:
         """One request; whether the connection can take another."""
         chance = self._chance
+        if chance.random() < 0.1:
+            return self._ask_ahead(wire, target)
         method = chance.choice((b"GET", b"GET", b"HEAD", b"POST", b"PUT", b"PUT"))
         body = b"" if method in (b"GET", b"HEAD") else bytes(chance.choice((3, 700, 40_000)))
         pieces = self._pieces(method, target, body)
@@ -78,13 +80,34 @@ class Client:
             assert answer.body == body_for(method, target, body)
         return b"close" not in (answer.value(b"connection") or b"")
 
+    def _ask_ahead(self, wire: Wire, target: bytes) -> bool:
+        """Two requests, one behind the other."""
+        one = b"GET %b%b HTTP/1.1\r\nHost: shop.example\r\n\r\n"
+        wire.send_some(one % (target, b"a") + one % (target, b"b"))
+        try:
+            for end in (b"a", b"b"):
+                answer = wire.response()
+                if answer.status == 200:
+                    assert answer.body == body_for(b"GET", target + end)
+                if b"close" in (answer.value(b"connection") or b""):
+                    return False
+        except ConnectionResetError:
+            return False
+        except AssertionError as cut:
+            if "closed before" not in str(cut):
+                raise
+            return False
+        return True
+
     def _pieces(self, method: bytes, target: bytes, body: bytes) -> list[bytes]:
         chance = self._chance
         head = b"%b %b HTTP/1.1\r\nHost: shop.example\r\n" % (method, target)
         if chance.random() < 0.2:
             head += b"Idempotency-Key: %d\r\n" % chance.randrange(1 << 30)
         if not body:
-            return [head + b"\r\n"]
+            return [head + (b"Connection: upgrade\r\nUpgrade: echo\r\n" if chance.random() < 0.2 else b"") + b"\r\n"]
+        if chance.random() < 0.2:
+            head += b"Expect: 100-continue\r\n"
         if chance.random() < 0.5:
             middle = len(body) // 2
             return [head + b"Content-Length: %d\r\n\r\n" % len(body), body[:middle], body[middle:]]
@@ -118,9 +141,11 @@ class Weather:
         route = Route("all", Match(), (("old", 100.0 - weight), ("new", weight)), "old",
                       sticky=chance.choice((None, Sticky("cookie", mode="session"))), retry=retry,
                       rescue=chance.random() < 0.7, when_down=chance.choice(("baseline", "baseline", "fail", "hold")),
-                      spill=chance.choice((1, 1000)), priority=chance.randrange(3))
+                      spill=chance.choice((1, 1000)), priority=chance.randrange(3),
+                      shadow=chance.choice((None, Shadow("new", 100.0, ("GET", "PUT")))), copying=Copying(control=True))
         return a_snapshot(versions=versions, routes=(route,), revision=self._revision,
-                          timeouts={"response_head": 3.0, "connect": 1.0, "request_idle": 60.0})
+                          timeouts={"response_head": 3.0, "response_idle": 3.0, "connect": 1.0,
+                                    "request_idle": 60.0})
 
     def change(self, worker: WatchedWorker) -> None:
         chance = self._chance
