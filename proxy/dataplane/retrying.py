@@ -132,7 +132,7 @@ class Retrying(Sending):
         if not retry:
             self._rescue(backend, refusal, detail)
             return
-        if pool is not None and backend.fleet.has_other((*self._excluded, pool)):
+        if pool is not None and (not self._from_pool or backend.fleet.has_other((*self._excluded, pool))):
             self._excluded = (*self._excluded, pool)
         backend.tally.retries += 1
         self._start_anew(refusal, detail, self._pause_after(failure, backend.retry))
@@ -145,7 +145,8 @@ class Retrying(Sending):
         if failure is Failure.TIMEOUT and not self._has_time:
             return False
         tried = self._excluded if self._pool is None else (*self._excluded, self._pool)
-        leaves = backend.fleet.down and backend.home is not None and not self.regardless
+        leaves = (backend.fleet.down and backend.home is not None and not self.regardless
+                  and backend.when_down == "baseline" and not backend.rescue)
         steered = self._site is not self.client.worker.site     # perhaps it goes elsewhere by now
         return self._from_pool or leaves or steered or backend.fleet.has_other(tried)
 

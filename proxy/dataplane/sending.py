@@ -117,7 +117,8 @@ class Sending(ABC):
     @property
     def is_held(self) -> bool:
         """Whether it waits also for a version that is down."""
-        return self._backend is not None and self._backend.holds and self._backend.home is not None
+        backend = self._backend
+        return backend is not None and backend.when_down == "hold" and backend.home is not None
 
     @property
     @abstractmethod

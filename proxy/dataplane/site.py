@@ -35,8 +35,8 @@ class Backend:
     `home`: the baseline of the route, None where this is it. `within_s`: in which the head of an answer must come.
     """
 
-    __slots__ = ("authority", "fleet", "guard", "holds", "home", "index", "keeps_sessions", "priority", "rescue",
-                 "retry", "shadow", "tally", "version", "within_s")
+    __slots__ = ("authority", "fleet", "guard", "home", "index", "keeps_sessions", "priority", "rescue", "retry",
+                 "shadow", "tally", "version", "when_down", "within_s")
 
     def __init__(self, route: CompiledRoute, index: int, fleet: Fleet, guard: Guard, tally: Tally,
                  shadow: RouteShadow | None, response_head_s: float) -> None:
@@ -52,7 +52,7 @@ class Backend:
         self.retry = rules.retry
         self.rescue = rules.rescue
         self.priority = rules.priority
-        self.holds = rules.when_down == "hold"
+        self.when_down = rules.when_down
         self.keeps_sessions = rules.sticky is not None and rules.sticky.mode == "session"
         self.within_s = min(response_head_s, rules.retry.per_try_s or response_head_s)
 

@@ -171,6 +171,13 @@ def test_the_failure_that_takes_a_version_down_is_rescued_whatever_follows_from_
     assert_adds_up(shop.worker)
 
 
+@pytest.mark.parametrize("when_down", ["baseline", "fail", "hold"])
+def test_so_is_a_connection_that_is_refused_then(story: Story, when_down: str) -> None:
+    shop = Shop(story, servers(story, "well"), [dead_address()], rescue=True, when_down=when_down)
+    assert [shop.worker.ask(request("POST", "/", body=b"x")).status for _ in range(5)] == [200] * 5
+    assert shop.worker.count("rescues_total", "all", "new", "answered") == 5
+
+
 def test_a_rescue_is_no_diversion(story: Story) -> None:
     shop, _, _ = shop_of(story, 503, health=Health(), spill=0)
     assert [shop.worker.ask(get()).status for _ in range(5)] == [200] * 5

@@ -222,6 +222,18 @@ def test_a_retry_goes_by_the_snapshot_of_its_time(story: Story) -> None:
     assert new[1].heads == []
 
 
+def test_a_snapshot_of_the_meantime_is_no_reason_to_ask_the_same_server_twice(story: Story) -> None:
+    (server,) = servers(story, lambda head: "silent" if b"/first" in head else "well")
+    shop = Shop(story, [server], retry=replace(EVERYTHING, per_try_s=1.0))
+    client = story.client(shop.worker)
+    client.send(get("/first"))
+    server.wait_heads(1)
+    shop.change(priority=2)
+    shop.worker.leap(1.5)
+    assert client.response().status == 504
+    assert len(server.heads) == 1
+
+
 def test_a_client_that_leaves_while_the_next_attempt_is_paused_for_is_counted_once(story: Story) -> None:
     bad = servers(story, 503, 503)
     shop = Shop(story, bad, health=NO_JUDGE, retry=replace(EVERYTHING, backoff_s=30.0, most_backoff_s=30.0))
