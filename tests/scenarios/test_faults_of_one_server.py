@@ -6,17 +6,13 @@ server as long as no answer has begun; others never, once they may have begun.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.fickle import Fickle, got_twice
-from tests.support.asking import FOREIGN, Asking
-from tests.support.deadline import wait_until
-from tests.support.faults import sockets_to, workers_of
-from tests.support.fickle_shop import RETRY, FickleShop, fickle_shop
+from tests.support.asking import Asking
+from tests.support.fickle_shop import FickleShop, goes_well_again, nothing_is_left, shop_of_three
 
 UNTIL_NOTICED = 40
 """More failures than that reach nobody: five in a row at each worker, what was under way, and single ones that try out
@@ -56,9 +52,8 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FickleShop]:
-    """One for all: every test leaves it well. Servers that are put out are tried soon, however often they were out."""
-    with fickle_shop(tmp_path_factory.mktemp("shop"), old=3, route={"retry": RETRY},
-                     version={"eject": {"failures": 5, "for": "300ms", "at_most": "300ms"}}) as shop:
+    """One for all: every test leaves it well."""
+    with shop_of_three(tmp_path_factory.mktemp("shop")) as shop:
         yield shop
 
 
@@ -85,74 +80,3 @@ def test_clients_of_three_servers_notice_little_of_one_that(shop: FickleShop, fa
         assert posts.keys() <= expected.post
         assert gets.total() + posts.total() <= UNTIL_NOTICED
         nothing_is_left(shop, asking)
-
-
-def test_answers_with_500_are_answers_and_go_to_the_client(shop: FickleShop) -> None:
-    with Asking(shop.address) as asking:
-        asking.wait(100)
-        shop.servers["old"][0].behave("status 500")
-        mark = asking.wait(200)
-        shop.servers["old"][0].heal()
-        goes_well_again(shop, asking, shop.servers["old"][0])
-        asking.stop()
-        assert asking.failed(mark).keys() == {"500"}
-        nothing_is_left(shop, asking)
-
-
-def test_a_server_that_fails_every_other_moment_costs_idempotent_requests_nothing(shop: FickleShop) -> None:
-    with Asking(shop.address) as asking:
-        asking.wait(100)
-        bad = shop.servers["old"][0]
-        for _ in range(4):
-            bad.behave("status 503")
-            asking.wait(100)
-            bad.behave("well")
-            asking.wait(100)
-        goes_well_again(shop, asking, bad)
-        asking.stop()
-        assert asking.failed() == Counter()
-        nothing_is_left(shop, asking)
-
-
-def test_what_a_server_says_late_reaches_nobody_else(shop: FickleShop) -> None:
-    with Asking(shop.address, methods=("GET", "POST")) as asking:
-        for _ in range(2):
-            asking.wait(100)
-            shop.servers["old"][1].stop()
-            asking.wait(200)
-            shop.servers["old"][1].go_on()
-        asking.wait_well()
-        asking.stop()
-        assert FOREIGN not in asking.failed()
-        assert asking.failed(method="GET") == Counter()
-        nothing_is_left(shop, asking)
-
-
-def test_nothing_leads_to_a_server_that_was_killed(shop: FickleShop) -> None:
-    killed = shop.servers["old"][2]
-    with Asking(shop.address) as asking:
-        asking.wait(100)
-        killed.kill()
-        mark = asking.wait(200)
-        assert asking.failed(mark) == Counter()
-        for worker in workers_of(shop.turnout):
-            wait_until(lambda worker=worker: sockets_to(worker, killed.port) == 0,  # type: ignore[misc]
-                       "no connection to the server")
-        killed.start()
-        goes_well_again(shop, asking, killed)
-
-
-def goes_well_again(shop: FickleShop, asking: Asking, healed: Fickle) -> None:
-    """By itself, without anybody's help, and the server that failed takes part again."""
-    before = len(healed.got())
-    asking.wait_until(lambda: len(healed.got()) > before + 5, "requests at the server that is back")
-    asking.wait_well()
-
-
-def nothing_is_left(shop: FickleShop, asking: Asking) -> None:
-    """No request that was not idempotent came twice, nobody got another's answer, nothing is under way."""
-    assert got_twice(shop.got()) == []
-    assert FOREIGN not in asking.failed()
-    answered = {asked.id for asked in asking.since(method="POST") if asked.outcome == "200"}
-    assert answered <= {got.id for got in shop.got() if got.method == "POST"}
-    shop.wait_quiet()

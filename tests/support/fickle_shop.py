@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.fickle import Fickle, Got
+from benchmarks.fickle import Fickle, Got, got_twice
+from tests.support.asking import FOREIGN, Asking
 from tests.support.deadline import wait_until
 from tests.support.scrape import samples
 from tests.support.turnout import Turnout, running
@@ -95,3 +96,25 @@ def shop_of_two(folder: Path, version: Json | None = None, **route: Any) -> Abst
     """One server of each version, half of the requests to each; who is put out is tried again soon."""
     return fickle_shop(folder, new=1, version={"eject": EJECT, "breaker": BREAKER, **(version or {})},
                        route={"retry": RETRY, **route})
+
+
+def shop_of_three(folder: Path) -> AbstractContextManager[FickleShop]:
+    """One version with three servers; who is put out is tried soon, however often it was out."""
+    return fickle_shop(folder, old=3, route={"retry": RETRY},
+                       version={"eject": {"failures": 5, "for": "300ms", "at_most": "300ms"}})
+
+
+def goes_well_again(shop: FickleShop, asking: Asking, healed: Fickle) -> None:
+    """By itself, without anybody's help, and the server that failed takes part again."""
+    before = len(healed.got())
+    asking.wait_until(lambda: len(healed.got()) > before + 5, "requests at the server that is back")
+    asking.wait_well()
+
+
+def nothing_is_left(shop: FickleShop, asking: Asking) -> None:
+    """No request that was not idempotent came twice, nobody got another's answer, nothing is under way."""
+    assert got_twice(shop.got()) == []
+    assert FOREIGN not in asking.failed()
+    answered = {asked.id for asked in asking.since(method="POST") if asked.outcome == "200"}
+    assert answered <= {got.id for got in shop.got() if got.method == "POST"}
+    shop.wait_quiet()
