@@ -100,6 +100,8 @@ FAULT_BARS: tuple[Bar, ...] = (
         Of("overload", "p99_ratio", case="bound"), None, 1, 1),
     Bar("chaos: requests lost that need not have been", Of("chaos", "lost_unduly"), None, 0, 0, every_round=True),
     Bar("chaos: POSTs that servers saw twice", Of("chaos", "posts_twice"), None, 0, 0, every_round=True),
+    Bar("chaos: requests still counted as in flight when all have ended", Of("chaos", "left"), None, 0, 0,
+        every_round=True),
     Bar("chaos: answers that reached somebody else", Of("chaos", "foreign"), None, 0, 0, every_round=True),
 )
 BARS: tuple[Bar, ...] = (

@@ -38,7 +38,7 @@ LATE_NS = 3_000_000_000                         # after the end: what was not an
 STALE_NS = 10_000_000                           # a connection idle for longer may be closed while a request is sent
 SIZE = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 PARTS = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
-REFUSAL = re.compile(rb"urn:turnout:refusal:([a-z-]+)")
+REFUSAL = re.compile(rb"\r\n\r\n\d{3} ([^\r\n]+)\.\n")
 RETRY_NS = 20_000_000                           # until a connection that could not be made is tried again
 STDIN = 0
 GO, PAUSE = b"g", b"p"
@@ -287,9 +287,9 @@ class Steady:
 
 
 def _kind_of_refusal(answer: bytes) -> str:
-    """What Turnout calls it, where it answers in a server's place."""
+    """What Turnout says, where it answers in a server's place: text, as a browser prefers it."""
     found = REFUSAL.search(answer)
-    return f" {found[1].decode()}" if found else ""
+    return f" ({found[1].decode()})" if found else ""
 
 
 def _heads(path: str, named: bool) -> list[bytes]:

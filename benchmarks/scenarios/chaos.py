@@ -29,12 +29,15 @@ QUICK_SECONDS = 15.0
 SETTLE_S = 0.5
 HEALTH = ("probe: {path: /probe, interval: 250ms, timeout: 250ms, rise: 1, fall: 2}, "
           "eject: {failures: 5, for: 500ms, at_most: 2s}, breaker: {for: 1s}")
+GAUGES = ("inflight_requests", "server_inflight", "queue_length")
+TOLD_WITHIN_S = 5.0
 SHOWN = 12                                      # causes named one by one; the rest is counted
 
 
 @dataclass(frozen=True, slots=True)
 class Chaos:
-    """What happened: moments in ns, the mischief, and all that clients and servers say."""
+    """What happened: moments in ns, the mischief, and all that clients and servers say. `left`: what workers still
+    count as in flight or waiting when nobody asks any more."""
 
     seed: int
     began: int
@@ -42,6 +45,7 @@ class Chaos:
     account: steady.Account
     posted: int
     posts_twice: Sequence[str]
+    left: int
 
 
 class ChaosRun:
@@ -68,8 +72,19 @@ class ChaosRun:
             _do(behind, mischief.acts(faults), began)
             time.sleep(max(0.0, seconds - (time.monotonic_ns() - began) / 1e9))
             account, got = load.stop(), behind.got()
+            left = _left(behind)
         posted = sum(each.method == "POST" for each in got)
-        yield judge(self.name, Chaos(seed, began, faults, account, posted, got_twice(got)))
+        yield judge(self.name, Chaos(seed, began, faults, account, posted, got_twice(got), left))
+
+
+def _left(behind: Failing) -> int:
+    """What is in flight; workers tell that now and then, so a while is waited for it to become nothing."""
+    give_up = time.monotonic() + TOLD_WITHIN_S
+    while True:
+        left = sum(value for name, value in behind.counts().items() if name.startswith(GAUGES))
+        if not left or time.monotonic() > give_up:
+            return int(left)
+        time.sleep(SETTLE_S)
 
 
 def _do(behind: Failing, acts: Sequence[Act], began: int) -> None:
@@ -103,7 +118,7 @@ def judge(scenario: str, chaos: Chaos) -> Run:
         "seed": float(chaos.seed), "faults": float(len(chaos.faults)), "sent": float(chaos.account.sent),
         "answered": float(len(chaos.account.ends)), "posts_at_servers": float(chaos.posted),
         "lost_duly": float(due.total()), "lost_unduly": float(sum(map(len, undue.values()))),
-        "posts_twice": float(len(chaos.posts_twice)),
+        "posts_twice": float(len(chaos.posts_twice)), "left": float(chaos.left),
         "foreign": float(sum(loss.why == steady.FOREIGN for loss in chaos.account.losses)),
         "p99_ms": percentile(latencies, 99) / 1e6, "slowest_ms": latencies[-1] / 1e6}
     return Run(scenario, "", "turnout", 0, figures | _by_cause(due), _flags(undue, chaos))

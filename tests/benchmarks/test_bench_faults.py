@@ -75,7 +75,7 @@ def fault(kind: str, version: str = "old") -> Fault:
 @pytest.mark.parametrize(("method", "why", "kinds", "is_due"), [
     ("GET", "answered 502", [], False), ("POST", "answered 502", [], False),
     ("GET", "answered 502", ["reset"], False), ("POST", "answered 502", ["reset"], True),
-    ("GET", "answered 502 bad-gateway", ["garbage"], True), ("GET", "answered 504", ["silent"], False),
+    ("GET", "answered 502 (It cannot be used)", ["garbage"], True), ("GET", "answered 504", ["silent"], False),
     ("POST", "answered 504", ["silent"], True), ("GET", "answered 500", ["status 500"], True),
     ("GET", "answered 500", ["kill"], False), ("GET", "closed within an answer", ["kill"], True),
     ("GET", "closed within an answer", ["status 503"], False), ("GET", steady.FOREIGN, ["stop"], False),
@@ -101,7 +101,7 @@ def test_a_fault_has_to_do_with_what_was_lost_while_it_lasted_or_soon_after() ->
 
 def test_what_is_lost_in_chaos_without_need_is_named_with_the_faults_and_the_seed() -> None:
     told = account([SECOND * 3], loss(SECOND), loss(SECOND, method="POST"))
-    run = chaos.judge("chaos", Chaos(42, 0, [fault("reset")], told, 1, ["9"]))
+    run = chaos.judge("chaos", Chaos(42, 0, [fault("reset")], told, 1, ["9"], 0))
     assert (run.figures["lost_unduly"], run.figures["lost_duly"], run.figures["posts_twice"]) == (1, 1, 1)
     assert run.flags == ("1 times from 1.0 s on GET answered 502: old[0] reset", "POST seen twice: 9", "seed 42")
 
