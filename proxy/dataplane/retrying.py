@@ -171,6 +171,8 @@ class Retrying(Sending):
 
     def _give_up_attempt(self) -> bool:
         """Let go of version and server, and read the request as it came; False when the snapshot of now refuses it."""
+        if self._site is not self.client.worker.site or self._is_diverted:
+            self._choice, self._is_diverted = None, False   # it may belong elsewhere by now
         self._step_back()
         self._backend.tally.inflight -= 1  # type: ignore[union-attr]
         self._backend = None

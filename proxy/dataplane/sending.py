@@ -77,6 +77,8 @@ class Sending(ABC):
     """The version in whose place the baseline answers."""
     _spilled: Guard | None = None
     """Where it takes the place of a request that was meant for a version that is down."""
+    _is_diverted = False
+    """Whether the baseline was chosen for it, since its version was down."""
     _attempts = 0
     _tries = 0
     """Attempts at the versions that were chosen, or at the baseline that came to the rescue."""
@@ -165,8 +167,9 @@ class Sending(ABC):
         if route is None:
             self._refuse_unrouted()
             return False
-        choice = choose(route, request, self.client.worker.chance)
-        self._choice = choice
+        choice = self._choice
+        if choice is None:                  # else it is tried again, and what was chosen still holds
+            choice = self._choice = choose(route, request, self.client.worker.chance)
         self._backend = backend = site.backends[route.index][choice.index]
         backend.tally.inflight += 1
         if self._rescued is not None:
@@ -189,6 +192,7 @@ class Sending(ABC):
         home = backend.home
         if to is not None and home is not None and home.guard.spill():
             backend.tally.diverted += 1
+            self._is_diverted = True
             self._spilled, self.regardless = home.guard, home.fleet.down
             self._move_home(home)
             return True

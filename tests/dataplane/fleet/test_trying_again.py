@@ -234,6 +234,15 @@ def test_a_snapshot_of_the_meantime_is_no_reason_to_ask_the_same_server_twice(st
     assert len(server.heads) == 1
 
 
+def test_another_attempt_is_made_at_the_version_that_was_chosen(story: Story) -> None:
+    old, (new,) = servers(story, "well"), servers(story, "well", name=b"new")
+    shop = Shop(story, old, [dead_address(), new], weight=50.0, health=NO_JUDGE)
+    for _ in range(40):
+        assert shop.worker.ask(get()).status == 200
+    assert 18 <= len(new.heads) <= 22       # draws are smooth, and begin anywhere
+    assert attempts(shop.worker)["new", "connect"] > 5
+
+
 def test_a_client_that_leaves_while_the_next_attempt_is_paused_for_is_counted_once(story: Story) -> None:
     bad = servers(story, 503, 503)
     shop = Shop(story, bad, health=NO_JUDGE, retry=replace(EVERYTHING, backoff_s=30.0, most_backoff_s=30.0))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.core.health.values import Breaker, Health
 from proxy.core.overload.values import Load
 from proxy.core.route import Override, Sticky
 from proxy.ipc.messages import Noticed
-from tests.support.shop import Shop, servers
+from tests.support.shop import EVERYTHING, Shop, servers
 from tests.support.story import Story, get, request
 from tests.support.unsteady import Unsteady, assert_adds_up, attempts
 
@@ -106,6 +108,22 @@ def test_the_baseline_takes_over_no_more_than_it_is_to(story: Story) -> None:
     old.go_on()
     assert {client.response().status for client in clients} == {200}
     assert shop.worker.ask(get()).status == 200
+    assert_adds_up(shop.worker)
+
+
+@pytest.mark.parametrize("backoff_s", [0.0, 0.05])
+def test_what_was_taken_over_is_so_in_its_second_attempt_too(story: Story, backoff_s: float) -> None:
+    (bad, good), (new,) = servers(story, 503, "hold"), servers(story, "well", name=b"new")
+    shop = Shop(story, [bad, good], [new], health=BREAKER, spill=1,
+                retry=replace(EVERYTHING, backoff_s=backoff_s, most_backoff_s=backoff_s))
+    shop.hear(OPEN, for_s=60.0)
+    client = story.client(shop.worker)
+    client.send(get())
+    good.wait_heads(1)
+    assert shop.worker.ask(get()).status == 503
+    assert shop.worker.count("shed_total", "new", "spill") == 1
+    good.go_on()
+    assert client.response().status == 200
     assert_adds_up(shop.worker)
 
 
