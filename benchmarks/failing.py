@@ -21,7 +21,7 @@ from benchmarks.loads.wrk import LoadError
 PATH = "/failing"
 PROBE = "probe: {path: /probe, interval: 250ms, timeout: 250ms, rise: 2, fall: 2}"
 RETRY = 'retry: {on: [connect, reset, timeout, "502", "503", "504"], per_try: 250ms}'
-TIMEOUTS = "connect: 500ms, response_head: 1s, response_idle: 1s, "
+TIMEOUTS = "connect: 500ms, response_head: 2s, response_idle: 1s, "
 CONNECTIONS = 256                               # so many that those which hang keep nobody else waiting
 HAPPENS_WITHIN_S = 15.0
 LOOK_EVERY_S = 0.02

@@ -30,6 +30,7 @@ SETTLE_S = 0.5
 HEALTH = ("probe: {path: /probe, interval: 250ms, timeout: 250ms, rise: 1, fall: 2}, "
           "eject: {failures: 5, for: 500ms, at_most: 2s}, breaker: {for: 1s}")
 GAUGES = ("inflight_requests", "server_inflight", "queue_length")
+COUNTED = ("retries", "rescues", "diverted", "retry_budget_exhausted", "ejections", "shed")
 TOLD_WITHIN_S = 5.0
 SHOWN = 12                                      # causes named one by one; the rest is counted
 
@@ -46,6 +47,7 @@ class Chaos:
     posted: int
     posts_twice: Sequence[str]
     left: int
+    counts: Mapping[str, float]
 
 
 class ChaosRun:
@@ -72,9 +74,9 @@ class ChaosRun:
             _do(behind, mischief.acts(faults), began)
             time.sleep(max(0.0, seconds - (time.monotonic_ns() - began) / 1e9))
             account, got = load.stop(), behind.got()
-            left = _left(behind)
+            left, counts = _left(behind), behind.counts()
         posted = sum(each.method == "POST" for each in got)
-        yield judge(self.name, Chaos(seed, began, faults, account, posted, got_twice(got), left))
+        yield judge(self.name, Chaos(seed, began, faults, account, posted, got_twice(got), left, counts))
 
 
 def _left(behind: Failing) -> int:
@@ -119,6 +121,8 @@ def judge(scenario: str, chaos: Chaos) -> Run:
         "answered": float(len(chaos.account.ends)), "posts_at_servers": float(chaos.posted),
         "lost_duly": float(due.total()), "lost_unduly": float(sum(map(len, undue.values()))),
         "posts_twice": float(len(chaos.posts_twice)), "left": float(chaos.left),
+        **{name: sum(value for sample, value in chaos.counts.items() if sample.startswith(f"{name}_total"))
+           for name in COUNTED},
         "foreign": float(sum(loss.why == steady.FOREIGN for loss in chaos.account.losses)),
         "p99_ms": percentile(latencies, 99) / 1e6, "slowest_ms": latencies[-1] / 1e6}
     return Run(scenario, "", "turnout", 0, figures | _by_cause(due), _flags(undue, chaos))

@@ -101,8 +101,10 @@ def test_a_fault_has_to_do_with_what_was_lost_while_it_lasted_or_soon_after() ->
 
 def test_what_is_lost_in_chaos_without_need_is_named_with_the_faults_and_the_seed() -> None:
     told = account([SECOND * 3], loss(SECOND), loss(SECOND, method="POST"))
-    run = chaos.judge("chaos", Chaos(42, 0, [fault("reset")], told, 1, ["9"], 0))
+    counts = {'rescues_total{route="failing",version="candidate"}': 3.0}
+    run = chaos.judge("chaos", Chaos(42, 0, [fault("reset")], told, 1, ["9"], 0, counts))
     assert (run.figures["lost_unduly"], run.figures["lost_duly"], run.figures["posts_twice"]) == (1, 1, 1)
+    assert (run.figures["rescues"], run.figures["ejections"]) == (3, 0)
     assert run.flags == ("1 times from 1.0 s on GET answered 502: old[0] reset", "POST seen twice: 9", "seed 42")
 
 
