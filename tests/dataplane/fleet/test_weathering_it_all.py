@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -142,7 +143,8 @@ class Weather:
                       sticky=chance.choice((None, Sticky("cookie", mode="session"))), retry=retry,
                       rescue=chance.random() < 0.7, when_down=chance.choice(("baseline", "baseline", "fail", "hold")),
                       spill=chance.choice((1, 1000)), priority=chance.randrange(3),
-                      shadow=chance.choice((None, Shadow("new", 100.0, ("GET", "PUT")))), copying=Copying(control=True))
+                      shadow=chance.choice((None, Shadow("new", 100.0, ("GET", "PUT")))),
+                      copying=Copying(control=True, timeout_s=2.0))
         return a_snapshot(versions=versions, routes=(route,), revision=self._revision,
                           timeouts={"response_head": 3.0, "response_idle": 3.0, "connect": 1.0,
                                     "request_idle": 60.0})
@@ -192,4 +194,8 @@ def test_whatever_happens_each_request_is_answered_once_and_everything_adds_up(s
             raise client.failure
     for server in (*old, *new):
         server.mood = "well"
+    worker.leap(5.0)                        # copies that nobody answers
     assert_adds_up(worker)
+    posts = Counter(head.split(b" ")[1] for server in (*old, *new) for head in server.heads
+                    if head.startswith(b"POST") and b"Idempotency-Key" not in head)
+    assert set(posts.values()) <= {1}, "what may not be repeated was sent twice"
