@@ -52,6 +52,8 @@ class Exchange(Retrying):
 
     _response: Response | None = None
     _answer: Body | None = None
+    _is_patient = False
+    """Whether it has been given more than the time of one attempt."""
     _begun_at = 0.0
     """When the answer began, where it did not come in one piece."""
 
@@ -398,10 +400,19 @@ class Exchange(Retrying):
             client.deadline = client.worker.now + self._site.timeouts.request_idle  # it waits for a place, or backs off
         elif self._server is None:
             self._attempt_failed(Failure.CONNECT, CONNECT_TIMEOUT, "the server did not accept in time")
+        elif self._waits_on:
+            self._is_patient = True         # no other attempt may follow, so the time of one is no bound
+            client.deadline = client.worker.now + self._site.timeouts.response_head - self.within_s
         else:
             self._part = b""
             what = "take the request" if self._uploading else "answer"
             self._attempt_failed(Failure.TIMEOUT, GATEWAY_TIMEOUT, f"the server did not {what} in time")
+
+    @property
+    def _waits_on(self) -> bool:
+        """Whether the time of one attempt is over, for a request that is not to be sent twice."""
+        return not (self._is_patient or self._uploading or self._is_idempotent) \
+            and self.within_s < self._site.timeouts.response_head
 
     def _bad_answer(self, refusal: Refusal, detail: str) -> None:
         self._part = b""

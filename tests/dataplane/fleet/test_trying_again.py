@@ -105,6 +105,26 @@ def test_an_attempt_with_a_body_takes_no_longer_either(story: Story) -> None:
     assert good.bodies == [b"goods"]
 
 
+@pytest.mark.parametrize("body", [b"", b"pay"])
+def test_what_is_not_sent_twice_has_all_the_time_there_is(story: Story, body: bytes) -> None:
+    (server,) = servers(story, "hold")
+    shop = Shop(story, [server], retry=replace(EVERYTHING, per_try_s=0.5), timeouts={"response_head": 10.0})
+    client = story.client(shop.worker)
+    client.send(request("POST", "/", body=body))
+    server.wait_until(lambda: len(server.bodies) == 1)
+    shop.worker.settle()
+    shop.worker.leap(5.0)
+    server.go_on()
+    assert client.response().status == 200
+    late, server.mood = story.client(shop.worker), "silent"
+    late.send(request("POST", "/", body=body))
+    server.wait_until(lambda: len(server.bodies) == 2)
+    shop.worker.settle()
+    shop.worker.leap(5.0)
+    shop.worker.leap(6.0)
+    assert late.response().status == 504
+
+
 def test_a_server_that_does_not_accept_in_the_time_of_an_attempt_is_given_up_also_for_a_post(story: Story) -> None:
     with full_backlog() as full:
         (good,) = servers(story, "well")
