@@ -10,8 +10,8 @@ from __future__ import annotations
 WINDOW_S = 10
 """For so long can be spent what was earned: long enough for a server that dies to be found out, too short for a quiet
 night to pay for a storm."""
-START_S = 1.0
-"""For so many seconds the floor is there from the start."""
+START_S = 10.0
+"""For so many seconds the floor is there from the start: a server may be found dead by the very first requests."""
 ROUNDING = 1e-9
 
 

@@ -250,7 +250,7 @@ class Exchange(Retrying):
             log.add(self._ended(pool, response.status, now))  # type: ignore[union-attr]
         fleet = backend.fleet  # type: ignore[union-attr]
         fleet.release(pool)  # type: ignore[arg-type]
-        if response.status >= 500 or not fleet.calm:  # type: ignore[union-attr]
+        if response.status >= 500 or not fleet.silent:  # type: ignore[union-attr]
             self._tell_fleet(response.status, now)  # type: ignore[union-attr]
         if self._spilled is not None or self._rescued is not None:
             self._leave_spill()
@@ -280,14 +280,14 @@ class Exchange(Retrying):
         if backend is None or pool is None:
             return
         fleet = backend.fleet
+        if status < 500 and fleet.places.times:
+            fleet.places.took(now - (self._trying_since or self.started))
         if status >= 500:
             backend.tally.not_good += 1
             self._count_error(status)
-        else:
+        elif not fleet.calm:
             trial, self.trial = self.trial, None
             fleet.succeeded(pool, trial)
-        if fleet.places.times and self.placed_at and status < 500:
-            fleet.places.took(now - self.placed_at)
         fleet.places.call()
 
     def _tell_copied(self, version: str | None, took_s: float = 0.0) -> None:
@@ -335,7 +335,7 @@ class Exchange(Retrying):
         if self._uploading:
             client.deadline = client.worker.now + timeouts.request_idle
         elif self._response is None:
-            client.deadline = client.worker.now + self.within_s  # it has the whole request from now on
+            client.deadline = client.worker.clock() + self.within_s  # it has the whole request from now on
 
     def client_full(self) -> None:
         """The client does not read as fast as the server answers."""

@@ -237,8 +237,9 @@ class Retrying(Sending):
     def _nobody_is_left(self, head: bytes, refusal: Refusal, detail: str) -> None:
         """Every server there is has just failed this request, or has no place."""
         backend = self._backend
-        if refusal is WITHDRAWN:
-            self._no_place(head)            # it has failed nowhere
+        untried = backend is not None and any(pool not in self._excluded for pool in backend.fleet.servers)
+        if refusal is WITHDRAWN or (self._rescued is not None and untried):
+            self._no_place(head)            # it has failed nowhere, or not here
         elif backend is not None and self._may_rescue(Failure.CONNECT) and self._affords():
             self._rescue(backend, refusal, detail)
         else:

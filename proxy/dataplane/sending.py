@@ -63,8 +63,6 @@ class Sending(ABC):
     """What this attempt tries out."""
     regardless = False
     """Whether it goes to a version that is down, since there is nowhere else to go."""
-    placed_at = 0.0
-    """When it got its place at a version whose limit follows the latency."""
     is_called = False
     """Whether it has waited for its place, and now has it."""
     _waiting: bytes | None = None

@@ -117,7 +117,7 @@ class Upload:
         if self._exchange.copied is not None:
             self._exchange.copied.request_done()
         if not self._exchange.answer_begun:
-            client.deadline = client.worker.now + self._exchange.within_s
+            client.deadline = client.worker.clock() + self._exchange.within_s     # which may be less than a sweep
         if self._body.rest:
             client.ahead(self._body.rest)
 

@@ -14,8 +14,8 @@ def spent(budget: RetryBudget, now: float, requests: int, most: int = 100_000) -
     return most
 
 
-def test_at_the_start_there_is_one_second_of_the_floor() -> None:
-    assert spent(RetryBudget(0.2, 5.0), 1_000.0, 1_000_000) == 5
+def test_at_the_start_there_is_as_much_of_the_floor_as_can_ever_be_saved() -> None:
+    assert spent(RetryBudget(0.2, 5.0), 1_000.0, 1_000_000) == 5 * START_S
 
 
 def test_a_part_of_the_requests_may_be_repeated() -> None:
@@ -26,7 +26,7 @@ def test_a_part_of_the_requests_may_be_repeated() -> None:
 
 def test_the_floor_is_there_without_requests() -> None:
     budget = RetryBudget(0.2, 2.0)
-    assert spent(budget, 0.0, 0) == 2
+    assert spent(budget, 0.0, 0) == 2 * START_S
     assert spent(budget, 3.0, 0) == 6
 
 
@@ -69,7 +69,7 @@ def test_a_new_rule_keeps_what_is_there() -> None:
     budget.earn(0.0, 0)
     budget.earn(1.0, 100)
     budget.allow(0.5, 5.0)
-    assert spent(budget, 1.0, 100) == 5 + 5 + 20
+    assert spent(budget, 1.0, 100) == 5 * START_S + 20
     budget.earn(2.0, 200)
     assert spent(budget, 2.0, 200) == 5 + 50
 

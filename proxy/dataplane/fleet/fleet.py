@@ -1,9 +1,9 @@
 """The servers of one version in one worker: the one with the fewest in flight takes the next request, as long as all is
 well; where it is not, `choose` decides more carefully.
 
-Invariants: `calm` is True only while nothing but `acquire` and `release` has to be done for a request. A drained server
-gets none. What this worker finds out by itself it acts on at once, and tells the others; without them, or without a
-supervisor, it goes on by itself.
+Invariants: `calm` is True only while `acquire` alone decides who takes a request; `silent`, while nothing but `release`
+has to be done when a good answer has ended. A drained server gets none. What this worker finds out by itself it acts on
+at once, and tells the others; without them, or without a supervisor, it goes on by itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Fleet(LeastInFlight["ServerPool"]):
     """See the module. `state`: whether the version gets requests, as `core.health.standing` has it; `down`: not up."""
 
     __slots__ = ("_counted", "_health", "_members", "_on_trial", "_worker", "breaker", "calm", "down", "places",
-                 "state", "version")
+                 "silent", "state", "version")
 
     def __init__(self, version: Version, pools: Sequence[ServerPool], worker: Worker, workers: int) -> None:
         super().__init__(pools)
@@ -47,7 +47,7 @@ class Fleet(LeastInFlight["ServerPool"]):
         self.version = version.name
         self.breaker = VersionBreaker(version.health.breaker)
         self.places = Places(self, worker.loop, worker.clock, worker.counters.fleet(version.name))
-        self.calm, self.down = True, False
+        self.calm, self.silent, self.down = True, True, False
         self.state: VersionState = "up"
         self.follow(version, pools, frozenset(), frozenset(), workers)
 
@@ -121,9 +121,10 @@ class Fleet(LeastInFlight["ServerPool"]):
     def recalm(self) -> None:
         """Work out anew whether anything has to be watched."""
         self.calm = not (
-            self.down or self._on_trial or self.places.watched
+            self.down or self._on_trial or self.places.room
             or any((member.is_troubled or member.warm_since is not None) and not member.drained
                    for member in self._members.values()))
+        self.silent = self.calm and not self.places.times
 
     # ---- who takes a request
 
@@ -153,9 +154,6 @@ class Fleet(LeastInFlight["ServerPool"]):
             pool = self._anyone(excluding) if asker.regardless else None
         elif pool is None:
             pool = self.acquire(excluding)
-        if self.places.times:
-            asker.placed_at = self._worker.clock()
-            self.places.note()
         return pool
 
     def _try_out(self, asker: Sending, excluding: Collection[ServerPool]) -> ServerPool | None:

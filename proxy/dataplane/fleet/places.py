@@ -55,11 +55,6 @@ class Places:
         self._fleet.limit = self.cap if self._gradient is None else min(self.cap, self._gradient.limit)
 
     @property
-    def watched(self) -> bool:
-        """Whether requests have to ask for a place, and to say how long they had it."""
-        return self._gradient is not None or len(self.room) > 0
-
-    @property
     def times(self) -> bool:
         """Whether it wants to know how long answers take."""
         return self._gradient is not None
@@ -69,14 +64,13 @@ class Places:
         fleet = self._fleet
         return fleet.taken - fleet.released < fleet.limit and (asker.is_called or asker.regardless or not self.room)
 
-    def note(self) -> None:
-        """A place may have been taken."""
-        self._peak = max(self._peak, self._fleet.total_in_flight)
-
     def took(self, seconds: float) -> None:
-        """An answer took so long, at a time when that matters."""
+        """An answer has come that took so long, and its place was given back, at a version that `times`."""
         self._answered += 1
         self._answered_s += seconds
+        in_flight = self._fleet.taken - self._fleet.released + 1
+        if in_flight > self._peak:
+            self._peak = in_flight
 
     # ---- waiting
 
@@ -91,7 +85,7 @@ class Places:
         if goes is asker:
             return False
         self._tally.queued += 1
-        self._fleet.calm = False
+        self._fleet.calm = self._fleet.silent = False
         if goes is not None:
             self._loop.call_soon(goes.no_place)     # its client may be the one whose data is being read
         return True

@@ -153,7 +153,7 @@ def test_without_a_rule_for_retries_there_is_a_rescue_all_the_same(story: Story)
 
 
 def test_a_budget_that_is_spent_leaves_the_candidates_answer(story: Story) -> None:
-    shop, old, _ = shop_of(story, 500, retry=replace(PLENTY, budget=0.0, floor=1.0))
+    shop, old, _ = shop_of(story, 500, retry=replace(PLENTY, budget=0.0, floor=0.1))
     answers = [shop.worker.ask(get()).body for _ in range(3)]
     assert answers[1:] == [b"not well"] * 2
     assert len(old.heads) == 1

@@ -179,7 +179,7 @@ def test_without_a_rule_nothing_is_tried_again(story: Story) -> None:
 
 def test_a_budget_that_is_spent_leaves_the_answer_of_the_server(story: Story) -> None:
     bad, good = servers(story, 503, "well")
-    shop = Shop(story, [bad, good], health=NO_JUDGE, retry=replace(EVERYTHING, budget=0.0, floor=2.0))
+    shop = Shop(story, [bad, good], health=NO_JUDGE, retry=replace(EVERYTHING, budget=0.0, floor=0.2))
     answers = [shop.worker.ask(get()) for _ in range(10)]
     refused = [answer.body for answer in answers if answer.status == 503]
     assert set(refused) == {b"not well"}
@@ -204,7 +204,7 @@ def test_a_budget_is_earned_by_requests(story: Story) -> None:
 
 def test_both_versions_share_a_budget(story: Story) -> None:
     old, new = servers(story, 503, 503), servers(story, 503, 503, name=b"new")
-    shop = Shop(story, old, new, weight=50.0, health=NO_JUDGE, retry=replace(EVERYTHING, budget=0.0, floor=4.0))
+    shop = Shop(story, old, new, weight=50.0, health=NO_JUDGE, retry=replace(EVERYTHING, budget=0.0, floor=0.4))
     for _ in range(12):
         assert shop.worker.ask(get()).status == 503
     assert shop.worker.count("retries_total", "all", "old") + shop.worker.count("retries_total", "all", "new") == 4

@@ -373,7 +373,8 @@ def test_the_limit_that_follows_latency_is_told_and_lets_requests_through(story:
             shop.worker.leap(0.1)
     fleet = shop.worker.worker.site.fleets["old"]
     assert 4 <= fleet.limit <= 64
-    assert not fleet.calm
+    assert fleet.calm
+    assert not fleet.silent, "how long answers take is followed"
     assert_adds_up(shop.worker)
 
 
