@@ -1,6 +1,6 @@
 """One request and its answer: sent, answered, streamed both ways, counted.
 
-Up to a server that has the request is in `sending`, what follows a failed attempt in `retrying`, the request's body in
+Where it goes is in `placing`, how it gets there in `sending`, what follows a failed attempt in `retrying`, its body in
 `upload`. Here the answer comes back: `server_data` reads its head and streams its body, `_complete` counts and parts.
 What goes wrong ends in `fail`: an answer of our own while none has begun, else a cut that the client can see.
 

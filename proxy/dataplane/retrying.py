@@ -1,4 +1,4 @@
-"""The second third of an exchange: what follows an attempt that failed.
+"""The third part of an exchange: what follows an attempt that failed.
 
 Another attempt, at another server, where invariant 9 and the route's rule allow it and its budget affords it; else the
 baseline comes to the rescue of a candidate, where the operator wants that; else the client is told. Each failure is

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from proxy.core.route import Version
-    from proxy.dataplane.sending import Sending
+    from proxy.dataplane.placing import Placing
     from proxy.dataplane.servers import ServerPool
     from proxy.dataplane.worker import Worker
 
@@ -128,7 +128,7 @@ class Fleet(LeastInFlight["ServerPool"]):
 
     # ---- who takes a request
 
-    def may_be_tried(self, by: Sending | None = None) -> bool:
+    def may_be_tried(self, by: Placing | None = None) -> bool:
         """Whether a request may find out now if the version, or one of its servers, is well again.
 
         `by`: this one; None: one that waits for that.
@@ -145,7 +145,7 @@ class Fleet(LeastInFlight["ServerPool"]):
         return any(member.pool not in tried and not member.drained and (self.down or self.takes(member.pool))
                    for member in self._members.values())
 
-    def choose(self, asker: Sending, excluding: Collection[ServerPool] = ()) -> ServerPool | None:
+    def choose(self, asker: Placing, excluding: Collection[ServerPool] = ()) -> ServerPool | None:
         """The server for this request where all is not well, counted on it; None where there is no place for it."""
         if not self.places.has_place(asker):
             return None
@@ -156,7 +156,7 @@ class Fleet(LeastInFlight["ServerPool"]):
             pool = self.acquire(excluding)
         return pool
 
-    def _try_out(self, asker: Sending, excluding: Collection[ServerPool]) -> ServerPool | None:
+    def _try_out(self, asker: Placing, excluding: Collection[ServerPool]) -> ServerPool | None:
         """A server for a request that finds out whether all is well again; None where none is due."""
         if self.breaker.state != "closed":
             if not self.breaker.take_trial():
@@ -173,7 +173,7 @@ class Fleet(LeastInFlight["ServerPool"]):
         asker.trial = Trial("server", member.ejector.epoch)
         return self.acquire_this(member.pool)
 
-    def _due_trial(self, asker: Sending | None, excluding: Collection[ServerPool]) -> Member | None:
+    def _due_trial(self, asker: Placing | None, excluding: Collection[ServerPool]) -> Member | None:
         """The server that this request is to try; None: any that waits, which has nowhere else to go."""
         patient_until = self._worker.clock() - REPEATABLE_FIRST_S
         fit = asker is None or asker.request.method in IDEMPOTENT or (asker.is_called and self.down)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from proxy.clock import Clock
     from proxy.core.overload.values import Load
     from proxy.dataplane.fleet.fleet import Fleet
-    from proxy.dataplane.sending import Sending
+    from proxy.dataplane.placing import Placing
     from proxy.telemetry.fleets import FleetTally
 
 
@@ -39,7 +39,7 @@ class Places:
         self._answered, self._answered_s = 0, 0.0
         self._calling = False
         self.cap = UNBOUNDED
-        self.room: WaitingRoom[Sending] = WaitingRoom(0, 1.0)
+        self.room: WaitingRoom[Placing] = WaitingRoom(0, 1.0)
 
     def follow(self, load: Load, workers: int) -> None:
         """Go by this from now on; each worker has an even share, and at least one place."""
@@ -59,7 +59,7 @@ class Places:
         """Whether it wants to know how long answers take."""
         return self._gradient is not None
 
-    def has_place(self, asker: Sending) -> bool:
+    def has_place(self, asker: Placing) -> bool:
         """Whether this request may be sent now, and need not wait behind others."""
         fleet = self._fleet
         return fleet.taken - fleet.released < fleet.limit and (asker.is_called or asker.regardless or not self.room)
@@ -74,7 +74,7 @@ class Places:
 
     # ---- waiting
 
-    def wait(self, asker: Sending, priority: int) -> bool:
+    def wait(self, asker: Placing, priority: int) -> bool:
         """Let it wait; False when there is no room for it. Who has to go in its place is told so."""
         if self.room.most <= 0:
             self._tally.shed("no-place")
@@ -94,7 +94,7 @@ class Places:
         """Count a request that was sent away."""
         self._tally.shed(reason)
 
-    def leave(self, asker: Sending) -> None:
+    def leave(self, asker: Placing) -> None:
         """It does not wait any more."""
         self.room.leave(asker)
 
@@ -128,7 +128,7 @@ class Places:
         if self.room:
             self._loop.call_soon(self.send_on, _has_to_go)
 
-    def send_on(self, whom: Callable[[Sending], bool]) -> None:
+    def send_on(self, whom: Callable[[Placing], bool]) -> None:
         """Have these choose anew, by the snapshot and by what is known of versions now."""
         for asker in list(self.room):
             if asker in self.room and whom(asker):
@@ -154,5 +154,5 @@ class Places:
         self._tally.in_flight = {pool.label: self._fleet.in_flight(pool) for pool in self._fleet.servers}
 
 
-def _has_to_go(asker: Sending) -> bool:
+def _has_to_go(asker: Placing) -> bool:
     return not asker.is_held
