@@ -40,15 +40,17 @@ def _names(value: str | None, known: list[str]) -> list[str]:
 @click.option("--scenarios", help=f"Comma-separated, of: {', '.join(SCENARIO_NAMES)}.")
 @click.option("--seconds", type=click.IntRange(1, 60), help="Per measurement (3; quick 1).")
 @click.option("--rounds", type=click.IntRange(1, 50), help="Rounds of the browser scenario, others fewer (5; quick 2).")
+@click.option("--chaos-seconds", type=click.FloatRange(5, 3600), help="Length of the chaos run (120; quick 15).")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the chaos run (default: another one each time).")
 @click.option("--save/--no-save", default=None, help="Write a results file (default: for a full run of everything).")
 def run(quick: bool, peers: str | None, scenarios: str | None, seconds: int | None, rounds: int | None,
-        save: bool | None) -> None:
+        chaos_seconds: float | None, seed: int | None, save: bool | None) -> None:
     """Measure and report. Ctrl-C ends every program that was started."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))      # unwinds, so that programs are ended
     if missing := machine.missing_tools():
         raise click.ClickException(f"nothing can be measured without: apt-get install {' '.join(missing)}")
     base = QUICK if quick else FULL
-    effort = Effort(seconds or base.seconds, rounds or base.rounds, quick)
+    effort = Effort(seconds or base.seconds, rounds or base.rounds, quick, chaos_seconds, seed)
     if save is None:
         save = not (quick or peers or scenarios)
     chosen_peers, chosen = _names(peers, PEER_NAMES), _names(scenarios, SCENARIO_NAMES)

@@ -21,7 +21,8 @@ class Of:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A figure of Turnout's, or its ratio to another figure of the same round, and what it is to be at most."""
+    """A figure of Turnout's, or its ratio to another figure of the same round, and what it is to be at most; or, where
+    `more_is_better`, at least."""
 
     title: str
     above: Of
@@ -31,6 +32,7 @@ class Bar:
     unit: str = ""
     scale: float = 1.0                          # figure → unit
     every_round: bool = False                   # the worst round counts, not the median
+    more_is_better: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,12 @@ class Judgement:
     def verdict(self) -> str:
         if self.value is None:
             return "not measured"
-        counts = self.value.high if self.bar.every_round else self.value.median
-        if counts <= self.bar.aim:
+        sign = -1 if self.bar.more_is_better else 1
+        worst = self.value.low if self.bar.more_is_better else self.value.high
+        counts = sign * (worst if self.bar.every_round else self.value.median)
+        if counts <= sign * self.bar.aim:
             return "aim"
-        return "yes" if counts <= self.bar.at_least else "no"
+        return "yes" if counts <= sign * self.bar.at_least else "no"
 
 
 def _cpu(scenario: str, peer: str = "turnout", case: str = "") -> Of:
@@ -75,6 +79,30 @@ SHADOW_BARS: tuple[Bar, ...] = (
           Of("shadow-memory", "of_cap", case=case), None, 1, 1, every_round=True) for case in ("full", "deaf")),
     Bar("planted differences that are not reported, of 50", Of("shadow-found", "missed"), None, 0, 0, every_round=True),
     Bar("groups reported that were not planted", Of("shadow-found", "false_groups"), None, 0, 0, every_round=True),
+)
+FAULT_BARS: tuple[Bar, ...] = (
+    Bar("client errors when 1 of 3 servers is killed with -9 under 5,000 GET/s", Of("kill-server", "errors"), None,
+        5, 0, every_round=True),
+    *(Bar(f"client errors when the whole candidate is {case}, rescue on, {when} that is known",
+          Of("candidate-death", f"errors_{when}", case=case), None, 0, 0, every_round=True)
+      for case in ("killed", "stopped") for when in ("before", "after")),
+    *(Bar(f"requests at the baseline ÷ client requests, the candidate {case}",
+          Of("candidate-death", "baseline_ratio", case=case), None, 1.2, 1.1, every_round=True)
+      for case in ("killed", "stopped")),
+    *(Bar(f"a server that {text}: last request to it after", Of("blackhole", "last_ms", case=case), None, 1500, 600,
+          " ms", every_round=True)
+      for case, text in (("silent", "answers nothing any more"), ("stopped", "is stopped"))),
+    Bar("CPU per request with everything configured and everybody healthy ÷ without",
+        Of("resilient-cpu", "cpu_us", case="with"), Of("resilient-cpu", "cpu_us", case="without"), 1.05, 1.02),
+    Bar("goodput at three times the load ÷ at the peak", Of("overload", "goodput_ratio", case="bound"), None,
+        0.85, 0.95, more_is_better=True),
+    Bar("p99 of what is served then ÷ (five times that of an idle service + the queue's limit)",
+        Of("overload", "p99_ratio", case="bound"), None, 1, 1),
+    Bar("chaos: requests lost that need not have been", Of("chaos", "lost_unduly"), None, 0, 0, every_round=True),
+    Bar("chaos: POSTs that servers saw twice", Of("chaos", "posts_twice"), None, 0, 0, every_round=True),
+    Bar("chaos: requests still counted as in flight when all have ended", Of("chaos", "left"), None, 0, 0,
+        every_round=True),
+    Bar("chaos: answers that reached somebody else", Of("chaos", "foreign"), None, 0, 0, every_round=True),
 )
 BARS: tuple[Bar, ...] = (
     Bar("CPU per browser-like request ÷ nginx's", _cpu("browser"), _cpu("browser", "nginx"), 1.7, 1.0),
@@ -111,6 +139,7 @@ BARS: tuple[Bar, ...] = (
         Of("flood", "p99_ms", case="quiet"), 1.2, 1.05),
     Bar("metrics and access log per request", Of("remembering", "both_us", case="code"), None, 1.5, 0.7, " µs"),
     *SHADOW_BARS,
+    *FAULT_BARS,
 )
 
 

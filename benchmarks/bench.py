@@ -31,11 +31,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long and how often. Seconds are per measurement."""
+    """How long and how often. Seconds are per measurement; `chaos_s` and `seed` are those of the chaos run, None for
+    its usual length, and for one drawn by chance."""
 
     seconds: float
     rounds: int
     quick: bool = False
+    chaos_s: float | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

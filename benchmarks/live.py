@@ -25,11 +25,14 @@ READY_WITHIN_S = 10.0
 @dataclass(frozen=True, slots=True)
 class Behind:
     """What stands behind it besides the service: `versions` and `routes` as YAML, and servers for the old version in
-    the service's place, which then need not be able to do what the service can."""
+    the service's place, which then need not be able to do what the service can. `more`: other keys of the file;
+    `timeouts`: more of them, each with a comma behind it."""
 
     versions: str = ""
     routes: str = ""
     old: tuple[str, ...] = ()
+    more: str = ""
+    timeouts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ def live(bench: Bench, label: str, access_log: str = "off", cores: Sequence[int]
          behind: Behind = Behind()) -> Iterator[LiveProxy]:
     """Turnout for the length of a block, with its journal on disk."""
     with tempfile.TemporaryDirectory(prefix="turnout-bench-state-", dir="/var/tmp") as state_dir:
-        peer = Live(state_dir, access_log, behind.versions, behind.routes)
+        peer = Live(state_dir, access_log, behind.versions, behind.routes, behind.more,
+                    behind.timeouts)
         place = bench.place(peer, label, behind.old, workers=WORKERS)
         with bench.up(peer, place, not behind.old, cores or sorted({bench.cores.proxy, bench.cores.load})) as proxy:
             admin = Admin(place.admin_port)

@@ -72,6 +72,11 @@ def runs(process: Process) -> bool:
     return now is not None and now.started == process.started and not now.ended
 
 
+def stands_still(pid: int) -> bool:
+    """Whether a signal has stopped it: SIGSTOP takes a moment where it runs on another core."""
+    return (PROC / str(pid) / "stat").read_text().rpartition(") ")[2].startswith("T")
+
+
 def everybody() -> list[Process]:
     """All processes there are."""
     return [process for name in os.listdir(PROC) if name.isdigit() and (process := read(int(name))) is not None]

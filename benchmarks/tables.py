@@ -63,6 +63,24 @@ ROWS: tuple[Row, ...] = (
     Row("… all copied to one that accepts nobody, cap 64 MiB", "shadow-memory", "grew_mib", "full"),
     Row("… all copied to one that reads nothing, cap 64 MiB", "shadow-memory", "grew_mib", "deaf"),
     Row("planted differences found, of 50", "shadow-found", "found"),
+    Row("server killed with -9: p99 during its absence, ms", "kill-server", "p99_ms"),
+    Row("… started again: back after s", "kill-server", "back_s"),
+    Row("candidate killed: known after ms", "candidate-death", "down_ms", "killed"),
+    Row("candidate stopped: known after ms", "candidate-death", "down_ms", "stopped"),
+    Row("candidate answers 500 to all: known after ms", "candidate-death", "down_ms", "failing"),
+    Row("… client errors until then", "candidate-death", "errors_before", "failing"),
+    Row("server silent: requests sent to it in vain", "blackhole", "sent_in_vain", "silent"),
+    Row("server silent: client errors", "blackhole", "errors", "silent"),
+    Row("everything configured, CPU µs", "resilient-cpu", "cpu_us", "with"),
+    Row("everything off, CPU µs", "resilient-cpu", "cpu_us", "without"),
+    Row("three times the load, goodput/s", "overload", "goodput", "bound"),
+    Row("… p99 of what is served, ms", "overload", "p99_ms", "bound"),
+    Row("… unbounded: goodput/s", "overload", "goodput", "unbound"),
+    Row("… unbounded: p99 of what is served, ms", "overload", "p99_ms", "unbound"),
+    Row("chaos: requests", "chaos", "sent"),
+    Row("chaos: faults", "chaos", "faults"),
+    Row("chaos: lost as had to be", "chaos", "lost_duly"),
+    Row("chaos: p99, ms", "chaos", "p99_ms"),
 )
 
 
@@ -132,5 +150,6 @@ def bars_table(runs: Sequence[Run], only_measured: bool = False) -> Table:
 def _bar_row(judgement: Judgement) -> list[str]:
     bar: Bar = judgement.bar
     verdict = judgement.verdict + (f" {MARK}" if judgement.flags else "")
-    return [bar.title, f"≤ {bar.at_least:g}{bar.unit}", f"≤ {bar.aim:g}{bar.unit}",
+    sign = "≥" if bar.more_is_better else "≤"
+    return [bar.title, f"{sign} {bar.at_least:g}{bar.unit}", f"{sign} {bar.aim:g}{bar.unit}",
             between(judgement.value, 1.0, bar.unit), verdict]

@@ -51,7 +51,8 @@ class Refusal:
     """An answer that Turnout gives itself, instead of one from a server.
 
     `retryable` says whether the same attempt may be made at another server *when nothing of it was processed*;
-    whether that is so is the caller's to know (invariant 9).
+    whether that is so is the caller's to know (invariant 9). `retry_after_s`: in how many seconds the client may come
+    again (Retry-After, RFC 9110 §10.2.3); 0 where nobody knows.
     """
 
     status: int
@@ -59,6 +60,7 @@ class Refusal:
     title: str
     culprit: Culprit
     retryable: bool = False
+    retry_after_s: int = 0
 
 
 class RefusedError(TurnoutError):
@@ -75,12 +77,18 @@ REQUEST_TIMEOUT = Refusal(408, "request-timeout", "The request did not arrive in
 BODY_TOO_LARGE = Refusal(413, "body-too-large", "The request body is larger than allowed", Culprit.CLIENT)
 TARGET_TOO_LONG = Refusal(414, "target-too-long", "The request line is longer than allowed", Culprit.CLIENT)
 HEAD_TOO_LARGE = Refusal(431, "head-too-large", "The request head is larger than allowed", Culprit.CLIENT)
+TOO_MANY_REQUESTS = Refusal(429, "too-many-requests", "This client sends more requests than it may", Culprit.CLIENT,
+                            retry_after_s=1)
+TOO_MANY_CONNECTIONS = Refusal(429, "too-many-connections", "This client has more connections than it may",
+                               Culprit.CLIENT, retry_after_s=1)
 NO_ROUTE = Refusal(404, "no-route", "No route matches this request", Culprit.CLIENT)
 EXPECTATION_FAILED = Refusal(417, "expectation-failed", "Only `100-continue` may be expected", Culprit.CLIENT)
 NOT_IMPLEMENTED = Refusal(501, "not-implemented", "This proxy does not do that", Culprit.CLIENT)
 BAD_GATEWAY = Refusal(502, "bad-gateway", "The server's answer cannot be used", Culprit.UPSTREAM, retryable=True)
 CONNECT_FAILED = Refusal(502, "connect-failed", "No connection to the server", Culprit.UPSTREAM, retryable=True)
 OVERLOADED = Refusal(503, "overloaded", "The proxy is at its limit", Culprit.PROXY)
+VERSION_DOWN = Refusal(503, "version-down", "The version that should answer is down", Culprit.UPSTREAM)
+VERSION_BUSY = Refusal(503, "version-busy", "The version has as many requests as it may have", Culprit.UPSTREAM)
 WITHDRAWN = Refusal(503, "withdrawn", "The version that had this request was taken out of service", Culprit.OPERATOR,
                     retryable=True)
 GATEWAY_TIMEOUT = Refusal(504, "gateway-timeout", "The server did not answer in time", Culprit.UPSTREAM)

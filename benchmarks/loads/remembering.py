@@ -18,17 +18,18 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import uvloop
+
 from benchmarks.loads import requests
 from proxy.clock import monotonic
 from proxy.core.choice import Choice
 from proxy.dataplane.accesslog import AccessLog
-from proxy.dataplane.servers import ServerPool
-from proxy.dataplane.site import Site
+from proxy.dataplane.worker import Worker
 from proxy.settings.load import from_urls
-from proxy.telemetry.counters import Counters
 
 if TYPE_CHECKING:
     from proxy.dataplane.accesslog import Ended
+    from proxy.dataplane.site import Site
 
 AMOUNT = 20_000
 AT_ONCE = 2000                                  # lines, before the log's thread is waited for: it would drop some
@@ -46,7 +47,7 @@ def stories(site: Site) -> list[Ended]:
         backend = site.backends[0][index]
         started = monotonic() + number * 25e-6
         made.append((request, b"5f1c0b7d-%d" % number, backend, Choice(index, backend.version, "sticky"),
-                     backend.servers.servers[0], 1, 200, 0, 28, started, started + 3e-4, started + 3e-4, ""))
+                     backend.fleet.servers[0], 1, 200, 0, 28, started, started + 3e-4, started + 3e-4, ""))
     return made
 
 
@@ -65,11 +66,11 @@ def counted(ended: list[Ended]) -> None:
         tally.sent += story[8]
 
 
-def measure(folder: Path) -> dict[str, float]:
-    """Medians over rounds, µs per request."""
+async def measure(folder: Path) -> dict[str, float]:
+    """Medians over rounds, µs per request. A coroutine: a worker belongs to a loop, which has nothing to do here."""
     settings = from_urls("http://127.0.0.1:9001", "http://127.0.0.1:9002", 10)
-    counters = Counters()
-    site = Site(settings.snapshot(1, b"0" * 32), counters, ServerPool)
+    worker = Worker(settings.snapshot(1, b"0" * 32))
+    counters, site = worker.counters, worker.site
     path = folder / "remembering.log"
     log, ended = AccessLog(str(path), monotonic), stories(site)
     gc.disable()
@@ -104,7 +105,7 @@ def _until_written(log: AccessLog) -> None:
 
 
 def main() -> None:
-    print(json.dumps(measure(Path(sys.argv[1]))))
+    print(json.dumps(uvloop.run(measure(Path(sys.argv[1])))))
 
 
 if __name__ == "__main__":

@@ -38,11 +38,13 @@ LATE_NS = 3_000_000_000                         # after the end: what was not an
 STALE_NS = 10_000_000                           # a connection idle for longer may be closed while a request is sent
 SIZE = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 PARTS = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
+REFUSAL = re.compile(rb"\r\n\r\n\d{3} ([^\r\n]+)\.\n")
 RETRY_NS = 20_000_000                           # until a connection that could not be made is tried again
 STDIN = 0
 GO, PAUSE = b"g", b"p"
 FIRST_PATH = b"A"                               # goes on with `paths[0]`, b"B" with the next …
 NEVER = 2**62
+FOREIGN = "answered with somebody else's answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ class Plan:
     """What to send: requests per second over so many connections, each given up after about `life` requests.
 
     `raw`: whole requests to send in turn instead of a browser's; then any status is an answer. `paths`: those that
-    `switch` chooses from, 26 at most. `paused`: nothing is sent before `resume` or `switch`.
+    `switch` chooses from, 26 at most. `paused`: nothing is sent before `resume` or `switch`. `named`: each request has
+    its number in `X-Asked`, and an answer with 200 that does not end with it is somebody else's. `posts`: every so
+    many-th request is a POST of two bytes; only of named ones.
     """
 
     port: int
@@ -63,11 +67,14 @@ class Plan:
     raw: Sequence[str] = ()
     paths: Sequence[str] = ()
     paused: bool = False
+    named: bool = False
+    posts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A request that was lost. `port`: of the client's end; `idle_ns`: for how long nothing had happened on it."""
+    """A request that was lost. `port`: of the client's end; `idle_ns`: for how long nothing had happened on it;
+    `number`: which of all requests it was."""
 
     sent: int
     lost: int
@@ -75,6 +82,8 @@ class Loss:
     idle_ns: int
     nth: int
     why: str
+    number: int = 0
+    method: str = "GET"
 
 
 @dataclass(slots=True)
@@ -90,6 +99,8 @@ class Line:
     idle_since: int = 0
     idle_ns: int = 0
     received: bytes = b""
+    number: int = 0
+    method: str = "GET"
 
 
 @dataclass(slots=True)
@@ -102,6 +113,7 @@ class Steady:
     poll: select.epoll = field(default_factory=select.epoll)
     timer: Timer = field(default_factory=Timer)
     heads: list[bytes] = field(default_factory=list)
+    posts: list[bytes] = field(default_factory=list)
     dues: array[int] = field(default_factory=lambda: array("q"))
     sents: array[int] = field(default_factory=lambda: array("q"))
     ends: array[int] = field(default_factory=lambda: array("q"))
@@ -115,7 +127,9 @@ class Steady:
 
     def run(self) -> None:
         """Send until standard input ends, then wait for the answers."""
-        self.heads = [text.encode() for text in self.plan.raw] or _heads(self.plan.path)
+        self.heads = [text.encode() for text in self.plan.raw] or _heads(self.plan.path, self.plan.named)
+        if self.plan.posts:
+            self.posts = [_as_post(head) for head in self.heads]
         self.poll.register(self.timer.fd, select.EPOLLIN)
         self.poll.register(STDIN, select.EPOLLIN)
         for _ in range(self.plan.connections):
@@ -139,7 +153,7 @@ class Steady:
     def _begin(self, told: bytes) -> Iterator[int]:
         """Go on from now, also with another path, or pause."""
         if told.isupper():
-            self.heads, told = _heads(self.plan.paths[ord(told) - ord(FIRST_PATH)]), GO
+            self.heads, told = _heads(self.plan.paths[ord(told) - ord(FIRST_PATH)], self.plan.named), GO
         now = time.monotonic_ns()
         moments = self._moments(now) if told == GO else iter(lambda: NEVER, None)
         self.next_due = next(moments)
@@ -164,8 +178,10 @@ class Steady:
         now = time.monotonic_ns()
         line.due, line.sent, line.idle_ns = due, now, now - line.idle_since
         line.nth += 1
-        head = self.heads[self.sent % len(self.heads)]
+        is_post = bool(self.posts) and self.sent % self.plan.posts == 0
+        head = (self.posts if is_post else self.heads)[self.sent % len(self.heads)]
         self.sent += 1
+        line.number, line.method = self.sent, "POST" if is_post else "GET"
         try:
             line.connection.send(head if self.plan.raw else head % (now, self.sent))
         except OSError as error:
@@ -195,7 +211,9 @@ class Steady:
         now, status = time.monotonic_ns(), data[9:12].decode()
         self.statuses[status] = self.statuses.get(status, 0) + 1
         if status != "200" and not self.plan.raw:
-            self._note_loss(line, f"answered {status}")
+            self._note_loss(line, f"answered {status}{_kind_of_refusal(data)}")
+        elif self.plan.named and not data.endswith(b" %d\n" % line.number):
+            self._note_loss(line, FOREIGN)
         else:
             self.dues.append(line.due)
             self.sents.append(line.sent)
@@ -224,7 +242,8 @@ class Steady:
         self._open()
 
     def _note_loss(self, line: Line, why: str) -> None:
-        self.losses.append(Loss(line.sent, time.monotonic_ns(), line.port, line.idle_ns, line.nth, why))
+        self.losses.append(Loss(line.sent, time.monotonic_ns(), line.port, line.idle_ns, line.nth, why, line.number,
+                                line.method))
 
     def _open(self) -> None:
         """Open a connection; when that fails the request that would have gone there is lost."""
@@ -267,14 +286,25 @@ class Steady:
                           "losses": [asdict(loss) for loss in self.losses]}), flush=True)
 
 
-def _heads(path: str) -> list[bytes]:
-    return [_with_stamp(requests.head(number, path)) for number in range(requests.COOKIES)]
+def _kind_of_refusal(answer: bytes) -> str:
+    """What Turnout says, where it answers in a server's place: text, as a browser prefers it."""
+    found = REFUSAL.search(answer)
+    return f" ({found[1].decode()})" if found else ""
 
 
-def _with_stamp(head: str) -> bytes:
+def _heads(path: str, named: bool) -> list[bytes]:
+    return [_with_stamp(requests.head(number, path), named) for number in range(requests.COOKIES)]
+
+
+def _with_stamp(head: str, named: bool = False) -> bytes:
     """A head up to its id, with a place for the time it was sent; what is in it must not look like a format."""
     start, _, rest = head.replace("%", "%%").partition("\r\nX-Request-Id: ")
-    return f"{start}\r\nX-Sent: %d\r\nX-Request-Id: {rest}steady-%d\r\n\r\n".encode()
+    asked = "X-Asked: %d" if named else f"X-Request-Id: {rest}steady-%d"
+    return f"{start}\r\nX-Sent: %d\r\n{asked}\r\n\r\n".encode()
+
+
+def _as_post(head: bytes) -> bytes:
+    return b"POST" + head.removeprefix(b"GET").removesuffix(b"\r\n") + b"Content-Length: 2\r\n\r\nhi"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ admin:
 state_dir: {state_dir}
 watch: none
 access_log: "{access_log}"
-timeouts: {{drain: 10s, orphan: 20s}}
-versions:
+timeouts: {{{timeouts}drain: 10s, orphan: 20s}}
+{more}versions:
   old: {{servers: ["http://{old}"]}}
   new: {{servers: ["http://{new}"]}}
 {versions}routes:
@@ -34,12 +34,15 @@ versions:
 @dataclass(frozen=True)
 class Live(Turnout):
     """See the module. `state_dir`: a folder on a disk, since a file system in memory makes durable writes free.
-    `more_versions` and `more_routes`: besides, as indented lines of YAML."""
+    `more_versions` and `more_routes`: besides, as indented lines of YAML; `more`: other keys of the file.
+    `timeouts`: more of them, each with a comma behind it."""
 
     state_dir: str = "memory"
     access_log: str = "off"
     more_versions: str = ""
     more_routes: str = ""
+    more: str = ""
+    timeouts: str = ""
 
     def files(self, place: Place) -> Mapping[str, str]:
         return {"turnout.yaml": self.config(place)}
@@ -50,7 +53,7 @@ class Live(Turnout):
             port=place.port, workers=place.workers, admin_port=place.admin_port, state_dir=self.state_dir,
             access_log=self.access_log, digest=hashlib.sha256(TOKEN.encode()).hexdigest(), old=place.old[0],
             new=place.new[0], share=100 - new, rest=new, versions=self.more_versions,
-            routes=self.more_routes)
+            routes=self.more_routes, more=self.more, timeouts=self.timeouts)
 
     def write(self, place: Place, new: int) -> None:
         """Change the file, at once and whole."""

@@ -16,12 +16,14 @@ from proxy.admin.doors import Connection
 from proxy.admin.failures import Failures
 from proxy.admin.guard import Guard
 from proxy.admin.handlers_config import ConfigHandlers
+from proxy.admin.handlers_drain import DrainHandlers
 from proxy.admin.handlers_events import EventHandlers
 from proxy.admin.handlers_explain import ExplainHandlers
 from proxy.admin.handlers_process import ProcessHandlers
 from proxy.admin.handlers_routes import RouteHandlers
 from proxy.admin.handlers_shadow import ShadowHandlers
 from proxy.admin.handlers_status import StatusHandlers
+from proxy.admin.handlers_versions import VersionHandlers
 from proxy.admin.openapi import document
 from proxy.admin.operations import Operation, prepare
 from proxy.admin.problems import COMMON_FIELDS, Refused, problem
@@ -59,6 +61,7 @@ class Api:
             StatusHandlers(control, self._failures, self.tally), RouteHandlers(control),
             ShadowHandlers(control, self.recordings, self._guard.still_holds), ExplainHandlers(control),
             EventHandlers(control, self.streams, self._guard.still_holds), ConfigHandlers(control),
+            VersionHandlers(control), DrainHandlers(control),
             ProcessHandlers(control, lambda: json_bytes(document(self.operations))),
         )
         return [operation for topic in topics for operation in topic.operations()]

@@ -99,6 +99,20 @@ class ShadowBody(ReasonBody):
         return []
 
 
+class RestoreBody(ReasonBody):
+    """What is brought back into service."""
+
+    server: Annotated[str | None, fields.SERVER_OR_NULL] = Field(
+        default=None, description="The server's address; without it, every server of the version.",
+        examples=["http://10.0.0.7:9001", None])
+
+
+class DrainBody(RestoreBody):
+    """What is taken out of service."""
+
+    force: bool = Field(default=False, description="Also where requests have nowhere else to go.")
+
+
 class ExplainBody(Body):
     """A request to be explained, as a worker would see it."""
 

@@ -20,6 +20,8 @@ from proxy.settings.units import quote
 
 MAX_REASON = 1000
 """Characters of a reason: a paragraph, and what an event of the journal may cost."""
+MAX_ADDRESS = 300
+"""Characters of a server's address: a name has at most 253 (RFC 1035 §2.3.4), the path of a Unix socket 107."""
 MAX_FIELDS = 256
 """Header fields of an explained request: more than any worker lets through."""
 _LEAST, _MOST = 1e-9, 1e15
@@ -95,6 +97,13 @@ def _confirm(value: Any) -> float | None:
     return seconds
 
 
+def _server(value: Any) -> str | None:
+    """Any text of a length that an address can have: which servers there are is for the commands to say."""
+    if value is not None and not 0 < len(text_of(value)) <= MAX_ADDRESS:
+        raise ValueError(f"must be an address of 1 to {MAX_ADDRESS} characters, or null for every server")
+    return None if value is None else str(value)
+
+
 def _methods(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError("must be a list of request methods, not empty")
@@ -160,6 +169,8 @@ _HEADER_TEXT = {"type": "string", "pattern": f"^{_FIELD_VALUE}$"}
 NAME = Kind(lambda value: grammar.parse_name(text_of(value)), _matching(_NAME))
 NAME_OR_NULL = Kind(lambda value: None if value is None else grammar.parse_name(text_of(value)),
                     {"anyOf": [_matching(_NAME), {"type": "null"}]})
+SERVER_OR_NULL = Kind(_server, {"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_ADDRESS},
+                                          {"type": "null"}]})
 REASON = Kind(_reason, {"type": "string", "maxLength": MAX_REASON})
 WEIGHT = Kind(_weight, {"anyOf": [{"type": "number", "minimum": _LEAST, "exclusiveMaximum": _MOST}, {"const": 0},
                                   _PERCENT_TEXT]})

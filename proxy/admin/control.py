@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proxy.clock import Clock, monotonic
 from proxy.controlplane.events import Author
+from proxy.controlplane.health.book import HealthBook
 from proxy.controlplane.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Control:
     """Everything the handlers need.
 
     `exposition` is None where no metrics are kept (then `/metrics` is not there), `upgrade` where this process cannot
-    be succeeded, `comparer` where answers are never compared. `wall`: seconds since the epoch, for what people read;
+    be succeeded, `comparer` where answers are never compared. `health`: what is known of servers; an empty one knows
+    nothing bad of any. `wall`: seconds since the epoch, for what people read;
     `clock`: for durations.
     """
 
@@ -58,3 +60,4 @@ class Control:
     wall: Clock = time.time
     patience: Patience = Patience()
     comparer: Comparer | None = None
+    health: HealthBook = field(default_factory=HealthBook)

@@ -5,14 +5,15 @@ Chance is not played: where it would decide, the odds are told instead of one ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from proxy.admin import shapes
 from proxy.admin.bodies import ExplainBody
 from proxy.admin.problems import Refused
+from proxy.controlplane.health.values import VersionHealth
 from proxy.core.copied import copying_told
-from proxy.core.explain import Explanation, explain
+from proxy.core.explain import Detour, Explanation, explain
 from proxy.core.router import CompiledRoute, Router
 from proxy.core.sticky import KEY_LENGTH
 from proxy.http1.target import host_name
@@ -48,18 +49,24 @@ class _NoChance:
         return b"0" * KEY_LENGTH
 
 
-def explained(router: Router, body: ExplainBody, revision: int) -> shapes.Explained:
-    """The explanation of this request by this router. Raises Refused (422) for a host that is none."""
+def explained(
+    router: Router, body: ExplainBody, revision: int, versions: Mapping[str, VersionHealth]
+) -> shapes.Explained:
+    """The explanation of this request by this router, while versions are so. Raises Refused (422) for a host that is
+    none.
+    """
     asked = _Asked(body)
-    found = explain(router, asked, _host(body, asked), _NoChance())
+    states = {name: version.state for name, version in versions.items()}
+    found = explain(router, asked, _host(body, asked), _NoChance(), states)
     by_chance = found.draw is not None or (found.issues_cookie and found.reason != "override")
     drawn = by_chance and max((odds.share for odds in found.versions), default=1.0) < 1.0
     return {
         "route": found.route,
         "version": None if drawn else found.version,
+        "sent_to": None if drawn else _sent_to(found),
         "reason": found.reason,
         "drawn": drawn,
-        "why": [*_sentences(found, drawn), *_copy(router, found, asked, drawn)],
+        "why": [*_sentences(found, drawn), *_detours(found, drawn, versions), *_copy(router, found, asked, drawn)],
         "versions": [{"version": odds.version, "weight": odds.weight, "share": odds.share} for odds in found.versions],
         "steps": _steps(found, drawn),
         "revision": revision,
@@ -104,6 +111,29 @@ def _sentences(found: Explanation, drawn: bool) -> Iterator[str]:
         yield f"so version {found.version} takes it, whatever the weights"
         return
     yield from _by_key_or_draw(found, drawn)
+
+
+def _sent_to(found: Explanation) -> str | None:
+    detour = next((detour for detour in found.detours if detour.version == found.version), None)
+    return found.version if detour is None else detour.sent_to
+
+
+def _detours(found: Explanation, drawn: bool, versions: Mapping[str, VersionHealth]) -> Iterator[str]:
+    """What becomes of the request where a version that may get it is not up."""
+    for detour in found.detours:
+        if drawn or detour.version == found.version:
+            why = versions[detour.version].why
+            yield f"version {detour.version} is {detour.state}{f' ({why})' if why else ''}: {_instead(detour)}"
+
+
+def _instead(detour: Detour) -> str:
+    if detour.sent_to == detour.version:
+        return "it is tried all the same, since there is nowhere else to go"
+    if detour.sent_to is not None:
+        return f"what it would get goes to {detour.sent_to} (when_down: {detour.when_down})"
+    if detour.when_down == "hold" and detour.state == "down":
+        return "what it would get waits for it as long as its queue allows, and is answered with 503 then"
+    return "what it would get is answered with 503"
 
 
 def _copy(router: Router, found: Explanation, asked: _Asked, drawn: bool) -> Iterator[str]:

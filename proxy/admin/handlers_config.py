@@ -17,7 +17,9 @@ from proxy.admin.control import Control
 from proxy.admin.operations import DRY_RUN, Call, Operation, check_content_type, read_bytes
 from proxy.admin.problems import Refused
 from proxy.admin.route_views import changed_view, course_view, routes_view
+from proxy.admin.version_views import states_of
 from proxy.controlplane.errors import Outdated
+from proxy.core.draining import drained_servers
 from proxy.errors import Problem
 from proxy.settings import running_document
 from proxy.settings.inspection import inspect_bytes
@@ -60,14 +62,18 @@ class ConfigHandlers:
         document = running_document(settings)
         courses = {name: course_view(route.course) for name, route in state.routes.items()
                    if route.course != route.written}
+        drained = {version.name: servers for version in settings.versions
+                   if (servers := drained_servers(state.drained, version))}
         if "yaml" in call.request.headers.get("Accept", ""):
             notes = [f"revision {state.revision}", *(
-                f"route {name} was moved at run time: {course['split']}" for name, course in courses.items())]
+                f"route {name} was moved at run time: {course['split']}" for name, course in courses.items()), *(
+                f"drained of version {name}: {', '.join(servers)}" for name, servers in drained.items())]
             text = "".join(f"# {note}\n" for note in notes)
             text += yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
             return web.Response(text=text, content_type="application/yaml", headers={"ETag": etag(state.revision)})
         view: shapes.Config = {
-            "revision": state.revision, "file": settings.file, "config": document, "courses": courses}
+            "revision": state.revision, "file": settings.file, "config": document, "courses": courses,
+            "drained": drained}
         return json_answer(view, revision=state.revision)
 
     async def validate(self, call: Call) -> web.Response:
@@ -108,7 +114,8 @@ class ConfigHandlers:
         return json_answer(view, revision=outcome.revision)
 
     def _routes(self, state: Any) -> list[shapes.RouteShape]:
-        return routes_view(self._control.supervisor.snapshot.routes, state, self._control.wall())
+        return routes_view(self._control.supervisor.snapshot.routes, state, self._control.wall(),
+                           states_of(self._control))
 
 
 def _file_problem(problem: Problem) -> shapes.FileProblem:

@@ -34,4 +34,5 @@ class ExplainHandlers:
         if self._compiled is None or self._compiled[0] is not snapshot:
             self._compiled = (snapshot, Router(snapshot))
         body = cast(bodies.ExplainBody, call.body)
-        return json_answer(explained(self._compiled[1], body, snapshot.revision))
+        versions = {version.name: version for version in self._control.health.versions()}
+        return json_answer(explained(self._compiled[1], body, snapshot.revision, versions))

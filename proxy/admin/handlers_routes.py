@@ -18,6 +18,7 @@ from proxy.admin.control import Control
 from proxy.admin.operations import DRY_RUN, Call, Operation
 from proxy.admin.problems import Refused
 from proxy.admin.route_views import changed_view, route_view, routes_view
+from proxy.admin.version_views import states_in, states_of
 from proxy.controlplane.commands.ask import Outcome
 from proxy.controlplane.errors import Outdated
 from proxy.core.snapshot import Snapshot
@@ -138,10 +139,11 @@ class RouteHandlers:
         found = next((route for route in self._control.supervisor.snapshot.routes if route.name == name), None)
         if found is None or name not in state.routes:
             return None
-        return route_view(found, state.routes[name], self._control.wall())
+        return route_view(found, state.routes[name], self._control.wall(), states_in(self._control, found))
 
     def _all(self, state: State) -> list[shapes.RouteShape]:
-        return routes_view(self._control.supervisor.snapshot.routes, state, self._control.wall())
+        routes = self._control.supervisor.snapshot.routes
+        return routes_view(routes, state, self._control.wall(), states_of(self._control))
 
 
 def _change(method: str, path: str, handler: object, summary: str, body: type[bodies.Body]) -> Operation:

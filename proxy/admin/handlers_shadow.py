@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from proxy.admin import shadow_views, shapes
+from proxy.admin import shadow_shapes, shadow_views
 from proxy.admin.answers import json_answer
 from proxy.admin.control import Control
 from proxy.admin.operations import Call, Operation, Parameter, flag, number
@@ -75,14 +75,14 @@ class ShadowHandlers:
     def operations(self) -> Sequence[Operation]:
         """What is asked here."""
         return [
-            Operation("GET", _ONE, self.report, "viewer", "How a route's shadow answers", shapes.ShadowReport,
+            Operation("GET", _ONE, self.report, "viewer", "How a route's shadow answers", shadow_shapes.ShadowReport,
                       refusals=(503,)),
             Operation("GET", _ONE + "/differences", self.differences, "viewer", "In what the shadow's answers differ",
-                      shapes.Differences, query=_DIFFERENCES, refusals=(503,)),
-            Operation("DELETE", _ONE + "/differences", self.clear, "operator", "Compare afresh", shapes.Cleared,
+                      shadow_shapes.Differences, query=_DIFFERENCES, refusals=(503,)),
+            Operation("DELETE", _ONE + "/differences", self.clear, "operator", "Compare afresh", shadow_shapes.Cleared,
                       refusals=(503,)),
             Operation("GET", _ONE + "/rules", self.rules, "viewer", "What a comparison should ignore",
-                      shapes.LearnedRules, refusals=(503,)),
+                      shadow_shapes.LearnedRules, refusals=(503,)),
             Operation("GET", _ONE + "/record", self.record, "operator", "Requests and answers as they are compared",
                       media=(MEDIA_TYPE,), query=(_OF_ALL,), refusals=(409, 503), answers_head=False),
         ]
@@ -97,8 +97,8 @@ class ShadowHandlers:
         """Those that are asked for."""
         options = {name: value for name, value in call.query.items() if value is not None}
         found = await self._ask("differences", self._find(call), **options)
-        nothing: shapes.Differences = {"differences": [], "more": 0}
-        return json_answer(cast(shapes.Differences, found) if found is not None else nothing)
+        nothing: shadow_shapes.Differences = {"differences": [], "more": 0}
+        return json_answer(cast(shadow_shapes.Differences, found) if found is not None else nothing)
 
     async def clear(self, call: Call) -> web.Response:
         """Start afresh, and say so in the journal."""
@@ -106,14 +106,14 @@ class ShadowHandlers:
         found = await self._ask("clear", route)
         self._copies.clear(route.name)
         self._control.commands.record("shadow-cleared", call.author, route=route.name)
-        view: shapes.Cleared = {"cleared": found is not None and bool(found["cleared"])}
+        view: shadow_shapes.Cleared = {"cleared": found is not None and bool(found["cleared"])}
         return json_answer(view)
 
     async def rules(self, call: Call) -> web.Response:
         """What differs between two answers of the same version."""
         found = await self._ask("rules", self._find(call))
-        nothing: shapes.LearnedRules = {"ignore": [], "unordered": [], "because": {}, "control": False}
-        return json_answer(cast(shapes.LearnedRules, found) if found is not None else nothing)
+        nothing: shadow_shapes.LearnedRules = {"ignore": [], "unordered": [], "because": {}, "control": False}
+        return json_answer(cast(shadow_shapes.LearnedRules, found) if found is not None else nothing)
 
     async def record(self, call: Call) -> web.StreamResponse:
         """It shows traffic, so it is for operators."""

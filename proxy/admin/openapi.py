@@ -119,7 +119,7 @@ def _refusals(operation: Operation) -> Iterable[int]:
     statuses = {*(_OPEN if operation.role == "nobody" else _EVERYWHERE), *operation.refusals}
     if operation.body is not None or operation.raw_body:
         statuses.update(_WITH_BODY)
-    if "{route}" in operation.path:
+    if "{" in operation.path:
         statuses.add(_NOT_THERE)
     if operation.conditional:
         statuses.add(412)

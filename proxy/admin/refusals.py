@@ -10,10 +10,13 @@ from proxy.errors import ConfigError
 
 _STATUSES: dict[type[CommandError], int] = {
     errors.UnknownRoute: 404,
+    errors.UnknownVersion: 404,
     errors.InvalidChange: 422,
     errors.Outdated: 412,
     errors.NothingToDo: 409,
     errors.BaselineDown: 409,
+    errors.VersionDrained: 409,
+    errors.LastServer: 409,
     errors.NotJournaled: 503,
     errors.HandingOver: 503,
     errors.NotApplied: 500,

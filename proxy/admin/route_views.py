@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from proxy.admin import shapes
 from proxy.controlplane.commands.ask import Outcome
 from proxy.controlplane.events import Event
+from proxy.core.health.effective import effective_shares
+from proxy.core.health.standing import VersionState
 from proxy.core.route import Route, Shadow
 from proxy.core.split import shares
 from proxy.core.state import Course, Pending, RouteState, State
 
 
-def route_view(route: Route, state: RouteState, now: float) -> shapes.RouteShape:
-    """One route on its course. `now`: seconds since the epoch."""
+def route_view(route: Route, state: RouteState, now: float, states: Mapping[str, VersionState]) -> shapes.RouteShape:
+    """One route on its course. `now`: seconds since the epoch; `states`: of the versions that are not up."""
     course = state.course
     versions = [version for version, _ in course.split]
+    given = dict(zip(versions, shares([weight for _, weight in course.split]), strict=True))
     return {
         "name": route.name,
         "revision": state.revision,
@@ -27,7 +31,8 @@ def route_view(route: Route, state: RouteState, now: float) -> shapes.RouteShape
         "sticky": None if route.sticky is None else {
             "by": route.sticky.by, "mode": route.sticky.mode, "name": route.sticky.name},
         "split": dict(course.split),
-        "shares": dict(zip(versions, shares([weight for _, weight in course.split]), strict=True)),
+        "shares": given,
+        "effective": effective_shares(replace(route, split=course.split), states) if states else given,
         "shadow": shadow_view(course.shadow),
         "as_written": course == state.written,
         "can_undo": state.before is not None,
@@ -35,9 +40,11 @@ def route_view(route: Route, state: RouteState, now: float) -> shapes.RouteShape
     }
 
 
-def routes_view(routes: Iterable[Route], state: State, now: float) -> list[shapes.RouteShape]:
+def routes_view(
+    routes: Iterable[Route], state: State, now: float, states: Mapping[str, VersionState]
+) -> list[shapes.RouteShape]:
     """Every route that the state knows, in the order of the file."""
-    return [route_view(route, state.routes[route.name], now) for route in routes if route.name in state.routes]
+    return [route_view(route, state.routes[route.name], now, states) for route in routes if route.name in state.routes]
 
 
 def course_view(course: Course) -> shapes.CourseShape:

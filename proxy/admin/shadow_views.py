@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.admin import shapes
+from proxy.admin import shadow_shapes
 from proxy.admin.control import Control
 from proxy.admin.route_views import shadow_view
 from proxy.core.route import Route
-from proxy.telemetry import counters as counted
+from proxy.telemetry import names as counted
 from proxy.telemetry import shadowing
 from proxy.telemetry.fold import Fold
 
@@ -51,7 +51,8 @@ class Copies:
         return copied, skipped
 
 
-def report(control: Control, route: Route, copies: Copies, found: Mapping[str, Any] | None) -> shapes.ShadowReport:
+def report(control: Control, route: Route, copies: Copies,
+           found: Mapping[str, Any] | None) -> shadow_shapes.ShadowReport:
     """Everything about a route's shadow; `found` is the comparer's part, None where it knows nothing."""
     known = found or _NOTHING
     copied, skipped = copies.of(route.name)
@@ -76,7 +77,7 @@ def report(control: Control, route: Route, copies: Copies, found: Mapping[str, A
     }
 
 
-def _comparer(control: Control, since: float | None) -> shapes.ComparerShape:
+def _comparer(control: Control, since: float | None) -> shadow_shapes.ComparerShape:
     comparer = control.comparer
     dropped = control.supervisor.fold.counters(shadowing.DROPPED).get((), 0)
     return {

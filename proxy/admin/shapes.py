@@ -9,6 +9,8 @@ from typing import Any
 
 from typing_extensions import TypedDict  # what pydantic reads; typing's own only from Python 3.12 on
 
+from proxy.admin.version_shapes import VersionShape
+
 
 class Alive(TypedDict):
     """Turnout is there."""
@@ -21,12 +23,6 @@ class Ready(TypedDict):
 
     ready: bool
     reasons: list[str]
-
-
-class Servers(TypedDict):
-    """One version."""
-
-    servers: list[str]
 
 
 class StickyShape(TypedDict):
@@ -61,7 +57,12 @@ class PendingShape(TypedDict):
 
 
 class RouteShape(TypedDict):
-    """One route. `revision` is its ETag. `as_written`: whether it goes as the file says. `shares` add up to 1."""
+    """One route. `revision` is its ETag: of its course, so what health makes of it may change without. `as_written`:
+    whether it goes as the file says. `shares` add up to 1.
+
+    `effective`: the shares as requests are really sent while versions are down or drained; they add up to 1 unless some
+    are refused or wait (`when_down`).
+    """
 
     name: str
     revision: int
@@ -73,6 +74,7 @@ class RouteShape(TypedDict):
     sticky: StickyShape | None
     split: dict[str, float]
     shares: dict[str, float]
+    effective: dict[str, float]
     shadow: ShadowShape | None
     as_written: bool
     can_undo: bool
@@ -80,11 +82,20 @@ class RouteShape(TypedDict):
 
 
 class Totals(TypedDict):
-    """What one version of a route has answered since Turnout was started."""
+    """What one version of a route has done since Turnout was started.
+
+    Answers per client: `requests`, and `codes`, are what clients got from this version. Attempts per version:
+    `attempts` are all tries at it by outcome, however many a request took and whoever answered in the end; `retries` of
+    them were given up for another one. `rescues`: requests that failed here and went to the baseline, by what they got
+    there; `diverted`: requests that the baseline took because this version was down.
+    """
 
     requests: int
     codes: dict[str, int]
+    attempts: dict[str, int]
     retries: int
+    rescues: dict[str, int]
+    diverted: int
     in_flight: int
     p50_s: float | None
     p99_s: float | None
@@ -143,7 +154,7 @@ class Status(TypedDict):
     ready: bool
     reasons: list[str]
     listen: list[str]
-    versions: dict[str, Servers]
+    versions: dict[str, VersionShape]
     routes: list[StatusRoute]
     workers: list[WorkerShape]
     restarts: int
@@ -188,6 +199,13 @@ class RoutesChanged(Changed):
     routes: list[RouteShape]
 
 
+class VersionChanged(Changed):
+    """A change of what is in service: of one `server`, or of the whole version. What is `idle` can be stopped."""
+
+    server: str | None
+    version: VersionShape
+
+
 class Events(TypedDict):
     """A page of events, oldest first. `more`: whether there are others behind; `last_id`: the newest of all."""
 
@@ -207,11 +225,13 @@ class VersionOdds(TypedDict):
 class Explained(TypedDict):
     """Where a request goes and why. `version` is None where chance decides: then `versions` has the odds.
 
+    `sent_to`: who is really sent it, another one where `version` is down; None where chance decides, or nobody is.
     `why` is for people, one step each; `steps` has the same for programs.
     """
 
     route: str | None
     version: str | None
+    sent_to: str | None
     reason: str | None
     drawn: bool
     why: list[str]
@@ -221,12 +241,15 @@ class Explained(TypedDict):
 
 
 class Config(TypedDict):
-    """The configuration in force as a file would hold it, without secrets, and what was changed at run time."""
+    """The configuration in force as a file would hold it, without secrets, and what was changed at run time: courses of
+    routes, and the servers that are `drained`, by version.
+    """
 
     revision: int
     file: str | None
     config: dict[str, Any]
     courses: dict[str, CourseShape]
+    drained: dict[str, list[str]]
 
 
 class FileProblem(TypedDict):
@@ -252,134 +275,6 @@ class Upgraded(TypedDict):
 
     pid: int
     took_ms: float
-
-
-class QuantilesShape(TypedDict):
-    """How long answers took, in milliseconds; None where there were none."""
-
-    p50_ms: float | None
-    p99_ms: float | None
-
-
-class LatencyShape(TypedDict):
-    """Of the same requests, the version that answered the client beside the shadow; `later`: by how much the shadow's
-    answer took longer, request by request (0.05 or less: it did not)."""
-
-    primary: QuantilesShape
-    shadow: QuantilesShape
-    later: QuantilesShape
-
-
-class ComparerShape(TypedDict):
-    """The process that compares. `since`: when this route's result began, None without one; `dropped`: pairs of all
-    routes that it had no time for, since Turnout was started.
-    """
-
-    running: bool
-    restarts: int
-    since: float | None
-    dropped: int
-
-
-class ComparedShape(TypedDict):
-    """What came of the copies since `since`. compared = matched + different; `noisy`: of the matched, those that differ
-    as the control does. `skipped`: requests that were not copied or not compared, by reason.
-    """
-
-    copied: int
-    compared: int
-    matched: int
-    different: int
-    noisy: int
-    skipped: dict[str, int]
-    match_rate: float | None
-    latency: LatencyShape
-
-
-class EndpointShape(TypedDict):
-    """The same of one endpoint: a template such as `/items/{}`, `other` for what is beyond the bound."""
-
-    endpoint: str
-    method: str
-    compared: int
-    matched: int
-    different: int
-    skipped: dict[str, int]
-
-
-class SampleShape(TypedDict):
-    """One example of a difference: excerpts, redacted. `id`: the request's."""
-
-    at: float
-    id: str
-    primary: str
-    shadow: str
-
-
-class DifferenceShape(TypedDict):
-    """Differences of one kind in one place. `verdict`: `different`, `noise` or `undecided`.
-
-    `rate`: part of the comparisons that show it, `control_rate`: the same of two answers of the version that answered;
-    None where there is no control.
-    """
-
-    endpoint: str
-    method: str
-    path: str
-    kind: str
-    count: int
-    rate: float
-    control_rate: float | None
-    verdict: str
-    first_seen: float
-    last_seen: float
-    samples: list[SampleShape]
-
-
-class ShadowReport(TypedDict):
-    """How the shadow of a route would have answered. `fraction`: what load leaves of the copies, 0 to 1. `differences`:
-    the most frequent ones, with `more` behind them. `dropped_groups`: how many were forgotten for want of room.
-    """
-
-    route: str
-    shadow: ShadowShape | None
-    fraction: float
-    control: bool
-    comparer: ComparerShape
-    totals: ComparedShape
-    endpoints: list[EndpointShape]
-    differences: list[DifferenceShape]
-    more: int
-    dropped_groups: int
-
-
-class Differences(TypedDict):
-    """Differences, the most frequent first, and how many `more` there are."""
-
-    differences: list[DifferenceShape]
-    more: int
-
-
-class ReasonShape(TypedDict):
-    """Why something is to be ignored: part of the `compared` that differ between two answers of one version."""
-
-    control_rate: float
-    compared: int
-
-
-class LearnedRules(TypedDict):
-    """What the comparison should ignore, and which arrays have no order. Without `control` nothing is learned."""
-
-    ignore: list[str]
-    unordered: list[str]
-    because: dict[str, ReasonShape]
-    control: bool
-
-
-class Cleared(TypedDict):
-    """Whether there was anything to start afresh from."""
-
-    cleared: bool
 
 
 class FaultShape(TypedDict, total=False):

@@ -18,6 +18,7 @@ _OF_KIND = {
     "nothing-to-undo": "`turnout events --route {route}` shows what was changed.",
     "nothing-pending": "`turnout status` shows what waits for `turnout confirm`.",
     "baseline-down": "`turnout rollback {route} --force` goes there all the same.",
+    "last-server": "--force drains it all the same: requests that have nowhere to go get 503 then.",
     "nothing-to-reload": "It runs without a file; `turnout weight` changes what goes where.",
     "not-journaled": "Nothing was changed. Is the disk of `state_dir` full or read-only?",
     "handing-over": "Nothing was changed; ask again in a second.",
@@ -28,6 +29,8 @@ def advice(api: Api, error: Refused, route: str | None) -> list[str]:
     """Return the lines to add to this error of a verb that was about `route`; none if there is nothing to add."""
     if error.kind == "unknown-route":
         return _routes(api, route)
+    if error.kind == "unknown-version":
+        return _versions(api)
     if error.kind == "outdated":
         return _current(error)
     if error.kind in _OF_KIND:
@@ -63,6 +66,15 @@ def _current(error: Refused) -> list[str]:
     routes = current.get("routes") or ([current] if "name" in current else [])
     revision = f" If that is well, try again with --if-revision {current['revision']}." if current else ""
     return [*(line for route in routes for line in course(route)), f"`turnout events` says who changed it.{revision}"]
+
+
+def _versions(api: Api) -> list[str]:
+    try:
+        names = [str(version["name"]) for version in api.get("/api/v1/versions")["versions"]]
+    except (Unreachable, Refused):
+        return []
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return [f"Versions are: {', '.join(names[:_SHOWN])}{more}."]
 
 
 def _routes(api: Api, route: str | None) -> list[str]:

@@ -118,6 +118,8 @@ def _cells(event: Json) -> tuple[str, ...]:
 def _change(event: Json) -> str:
     """Whose share or which shadow became what, as far as it changed."""
     before, after = event["before"] or {}, event["after"] or {}
+    if "version" in after:      # drain, restore
+        return " ".join(filter(None, (str(after["version"]), after.get("server"))))
     old, new = _shares(before), _shares(after)
     parts = [f"{version} {old.get(version, 0):.4g} → {share:.4g} %" if old else f"{version} {share:.4g} %"
              for version, share in new.items() if share != old.get(version)]

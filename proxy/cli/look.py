@@ -60,7 +60,9 @@ def _explained(answer: Json) -> Iterator[str]:
     if answer["route"] is None:
         return  # the last step says so
     if answer["version"] is not None:
-        yield f"→ route {answer['route']}, version {answer['version']} (revision {answer['revision']})"
+        sent_to = answer.get("sent_to", answer["version"])
+        really = "" if sent_to == answer["version"] else f", sent to {sent_to or 'nobody'}"
+        yield f"→ route {answer['route']}, version {answer['version']}{really} (revision {answer['revision']})"
     else:
         odds = " · ".join(f"{odds['version']} {100 * odds['share']:.4g} %" for odds in answer["versions"])
         yield f"→ route {answer['route']}, version by chance: {odds} (revision {answer['revision']})"
@@ -90,3 +92,5 @@ def _file(answer: Json) -> Iterator[str]:
         shadow = course.get("shadow")
         copies = f"; shadow {shadow['percent']:g} % to {shadow['to']}" if shadow else ""
         yield f"# route {route} was changed at run time: split {{{weights}}}{copies}"
+    for version, servers in answer["drained"].items():
+        yield f"# drained of version {version}: {', '.join(servers)} (turnout restore {version})"

@@ -34,6 +34,20 @@ def complete_weight(ctx: click.Context, param: click.Parameter, incomplete: str)
     return _items([f"{version}=" for version in versions], incomplete)
 
 
+def complete_version(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the versions of the running Turnout."""
+    del param
+    return _items([version["name"] for version in _versions(ctx)], incomplete)
+
+
+def complete_server(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the servers of the version that was named: to `restore` those that are drained, to `drain` the others."""
+    del param
+    drained = ctx.info_name == "restore"
+    return _items([server["address"] for version in _versions(ctx) if version["name"] == ctx.params.get("version")
+                   for server in version["servers"] if server["drained"] is drained], incomplete)
+
+
 def complete_shadow(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer what `turnout shadow ROUTE` can do, and the versions that copies can go to."""
     del param
@@ -51,10 +65,18 @@ def complete_shadow(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def _routes(ctx: click.Context) -> list[dict[str, Any]]:
+    return _listed(ctx, "routes")
+
+
+def _versions(ctx: click.Context) -> list[dict[str, Any]]:
+    return _listed(ctx, "versions")
+
+
+def _listed(ctx: click.Context, what: str) -> list[dict[str, Any]]:
     admin = ctx.params.get("admin") or os.environ.get("TURNOUT_ADMIN") or DEFAULT_ADMIN
     try:
-        view = Api(admin, os.environ.get(TOKEN_VARIABLE), _PATIENCE_S).get("/api/v1/routes")
-        return list(view["routes"])
+        view = Api(admin, os.environ.get(TOKEN_VARIABLE), _PATIENCE_S).get(f"/api/v1/{what}")
+        return list(view[what])
     except (Unreachable, Refused, KeyError, TypeError):
         return []
 

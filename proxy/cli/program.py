@@ -21,6 +21,7 @@ from proxy.controlplane.commands.commands import Commands
 from proxy.controlplane.comparer.comparer import Comparer
 from proxy.controlplane.errors import NotJournaled
 from proxy.controlplane.events import TURNOUT, Author
+from proxy.controlplane.health.watch import HealthWatch
 from proxy.controlplane.journal.errors import StateError
 from proxy.controlplane.journal.folder import last_holder
 from proxy.controlplane.journal.journal import Journal
@@ -32,6 +33,7 @@ from proxy.controlplane.upgrade.luggage import MOST_EVENTS, Luggage, pack, unpac
 from proxy.controlplane.upgrade.orphans import Orphans, find_orphans
 from proxy.controlplane.workers.descriptors import affordable_connections, raise_descriptor_limit
 from proxy.controlplane.workers.listeners import Heirlooms, Listeners, addresses_of, open_listeners
+from proxy.core.draining import out_of_service
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State
@@ -67,7 +69,8 @@ class Program:
         self.supervisor.keep_files = inherited is not None  # they are the predecessor's until we have taken over
         self.supervisor.follow(self.orphans)
         self.comparer = Comparer(self.supervisor)
-        self.supervisor.on_snapshot = self.comparer.configure
+        self.health = HealthWatch(self.supervisor)
+        self.supervisor.on_snapshot = self._configure
         self.admin: Listeners | None = None
         self.handover = Handover(self.supervisor, Household(self.estate, self.freeze, self.thaw))
 
@@ -126,7 +129,8 @@ class Program:
         connections = affordable_connections(limits.connections, self._descriptors, self.settings.workers)
         policy = replace(snapshot.policy, limits=replace(limits, connections=connections))
         routes = steered(settings.routes, state)
-        return replace(snapshot, routes=routes, policy=policy, comparer=self.comparer.place(routes))
+        drained = out_of_service(state.drained, settings.versions)
+        return replace(snapshot, routes=routes, policy=policy, comparer=self.comparer.place(routes), drained=drained)
 
     def _own_secret(self) -> bytes:
         """The secret that was made once, looked for as soon as a file has none: it may have had one at the start."""
@@ -136,13 +140,13 @@ class Program:
     def _compose(self, stored: State | None) -> None:
         settings, journal = self.settings, self._journal
         assert journal is not None
-        step = initial(settings.routes, {version.name for version in settings.versions}, stored, time.time())
-        self._moves = step.moves
+        step = initial(settings.routes, settings.versions, stored, time.time())
+        self._moves = step.entries
         self.commands = Commands(settings, step.state, journal, self.supervisor, compile_snapshot=self.compiled,
                                  clock=monotonic, wall=time.time)
         self.control = Control(
             self.supervisor, self.commands, journal, Exposition(self.supervisor.fold, settings.buckets),
-            self.upgrade if self.handover.possible else None, comparer=self.comparer)
+            self.upgrade if self.handover.possible else None, comparer=self.comparer, health=self.health.book)
         self.supervisor.on_event = self._note
         self.comparer.on_event = self._note_comparer
 
@@ -163,6 +167,10 @@ class Program:
         return f"took over from orphaned workers {', '.join(pids)}" if pids else ""
 
     # ---- while it serves
+
+    def _configure(self, snapshot: Snapshot) -> None:
+        self.comparer.configure(snapshot)
+        self.health.configure(snapshot)
 
     async def upgrade(self, author: Author, reason: str) -> int:
         """Hand over to a successor. Raises HandingOver and UpgradeFailed; the latter is journaled."""
@@ -219,12 +227,14 @@ class Program:
         inherited = self._inherited
         if inherited is None or inherited.taken:
             await self.supervisor.stop(0.0)
+            await self.health.stop()
             await self.comparer.stop()
             self._let_go()
         else:
             self._let_go()
             await inherited.close()
             await self.supervisor.stop(self.settings.policy.timeouts.drain)
+            await self.health.stop()
             await self.comparer.stop()
 
     def _let_go(self) -> None:

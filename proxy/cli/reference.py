@@ -26,11 +26,13 @@ _EXIT_CODES = """\
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | failed: what was asked for could not be done, or is not allowed; of `replay`: answers differ or did not come |
+| 1 | failed: what was asked for could not be done, or is not allowed; of `replay`: answers differ or did not come; \
+of `drain --wait`: not idle in time |
 | 2 | usage: the command line is wrong, or names what cannot be (a version that the route has not) |
 | 3 | the configuration is wrong (`check`, `run`, `reload`): every problem is printed |
 | 4 | nobody who is Turnout answers at --admin; of `replay`: nobody answers at --to |
-| 5 | conflict: changed by somebody else (--if-revision), nothing to undo or to confirm, or the baseline is down |
+| 5 | conflict: changed by somebody else (--if-revision), nothing to undo or to confirm, the baseline is down, \
+or a server is still needed |
 
 `healthcheck` answers with 0 and 1 only, as containers want it.
 

@@ -19,9 +19,14 @@ def report(talk: Talk, answer: Json, *, dry_run: bool = False, back: str = "") -
     `back`: the command that takes it back, a template for `{route}`; empty for none.
     """
     talk.show(answer, "\n".join(_lines(answer, dry_run, back)))
-    applied = answer["applied"]
-    if applied and applied["workers"] < applied["of"]:
-        warn(f"warning: {applied['workers']} of {applied['of']} workers have applied it; the others are replaced "
+    warn_of_workers(answer)
+
+
+def warn_of_workers(answer: Json) -> None:
+    """Say so when not every worker has applied the change."""
+    reached = answer["applied"]
+    if reached and reached["workers"] < reached["of"]:
+        warn(f"warning: {reached['workers']} of {reached['of']} workers have applied it; the others are replaced "
              "(`turnout status`)")
 
 
@@ -34,16 +39,17 @@ def _lines(answer: Json, dry_run: bool, back: str) -> Iterator[str]:
     if len(routes) > _SHOWN:
         yield f"… and {len(routes) - _SHOWN} more routes (`turnout status`)"
     if not dry_run:
-        yield _applied(answer)
+        yield applied(answer)
     for note in answer["notes"]:
         yield printable(f"note: {note}")
     if back and answer["applied"] is not None:
         yield from (back.format(route=route["name"]) for route in routes if not route.get("pending"))
 
 
-def _applied(answer: Json) -> str:
-    applied = answer["applied"]
-    if applied is None:
+def applied(answer: Json) -> str:
+    """The line that says which revision holds, and by how many workers."""
+    reached = answer["applied"]
+    if reached is None:
         return f"Revision {answer['revision']}: it was so already."
     took = f"in {answer['took_ms']:.1f} ms"
-    return f"Revision {answer['revision']}, applied by {applied['workers']} of {applied['of']} workers {took}."
+    return f"Revision {answer['revision']}, applied by {reached['workers']} of {reached['of']} workers {took}."

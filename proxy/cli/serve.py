@@ -100,6 +100,7 @@ async def _run(program: Program, inherited: Inheritance | None, signals: _Signal
         if not program.handover.taken.is_set():
             return await _leave(program, signals, drain_s)
     # Nobody asks us any more: the API is the successor's. What was begun here is finished here.
+    await program.health.stop()
     finishing = asyncio.create_task(program.handover.finish(drain_s), name="finish")
     if not await _before(signals.second, asyncio.wait({finishing}), "second-signal"):
         supervisor.cut("Turnout was told twice to leave")

@@ -12,7 +12,7 @@ from proxy.comparison.shelf import Shelf
 from proxy.ipc.comparing import Summary, Window
 from proxy.ipc.messages import HistogramSeries, Series
 from proxy.telemetry import shadowing as metric
-from proxy.telemetry.counters import SHADOW_SKIPPED
+from proxy.telemetry.names import SHADOW_SKIPPED
 
 BUDGET_S = 0.02
 

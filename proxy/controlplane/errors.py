@@ -33,6 +33,12 @@ class UnknownRoute(CommandError):
     kind = "unknown-route"
 
 
+class UnknownVersion(CommandError):
+    """No version has this name (404)."""
+
+    kind = "unknown-version"
+
+
 class InvalidChange(CommandError):
     """What was asked for is wrong in itself (422): every problem at once, `where` is a JSON pointer into the body."""
 
@@ -83,6 +89,18 @@ class BaselineDown(CommandError):
     def __init__(self, detail: str, servers: Sequence[str]) -> None:
         super().__init__(detail)
         self.servers = tuple(servers)
+
+
+class VersionDrained(CommandError):
+    """Traffic would be moved to a version of which every server is drained (409)."""
+
+    kind = "version-drained"
+
+
+class LastServer(CommandError):
+    """Without this server, or version, requests would have nowhere to go (409)."""
+
+    kind = "last-server"
 
 
 class NotJournaled(CommandError):

@@ -22,9 +22,10 @@ TURNOUT = Author("turnout")
 class Event:
     """One entry of the journal. `id` is 0 until it is in there; ids grow and are never used again.
 
-    `at`: seconds since the epoch. `verb`: split, rollback, undo, confirm, revert, shadow, reload, start, upgrade, …
-    `before` and `after`: the route's course as JSON objects, None where the verb changes none. `revision`: the one that
-    held afterwards.
+    `at`: seconds since the epoch. `verb`: split, rollback, undo, confirm, revert, shadow, reload, start, upgrade,
+    server-out, server-in, version-down, version-up, …
+    `before` and `after`: the route's course as JSON objects, None where the verb changes none; of drain and restore
+    what is drained of the version. `revision`: the one that held afterwards.
     """
 
     at: float

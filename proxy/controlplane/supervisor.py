@@ -25,7 +25,7 @@ from proxy.core.route import Route
 from proxy.core.snapshot import Snapshot
 from proxy.core.withdrawal import without
 from proxy.ipc.channel import framed
-from proxy.ipc.messages import Apply, Stats
+from proxy.ipc.messages import Apply, Noticed, Stats
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.scope import Scope
 
@@ -94,6 +94,10 @@ class Supervisor:
         """Told what belongs into the journal: `worker-replaced` with worker, because, restarts and in_s."""
         self.on_snapshot: Callable[[Snapshot], None] = _nobody_looks
         """Told every snapshot that comes into force, just before the workers are."""
+        self.on_noticed: Callable[[int, Noticed], None] = _nobody_heeds
+        """Told what a worker process, by its life, has noticed of a server."""
+        self.news: Callable[[], bytes] = bytes
+        """Asked what a worker has to know right after its first snapshot, as encoded messages."""
         self.listeners = listeners
         self._patience = patience
         self._clock = clock
@@ -114,6 +118,7 @@ class Supervisor:
             worker_command, workers, clock, itertools.count(1),
             self._first_words, self.count, self.uncount, self._on_change,
             lambda verb, facts: self.on_event(verb, facts),
+            lambda life, news: self.on_noticed(life, news),
         )
         self.slots = tuple(Slot(index, listeners.bound_of(index), crew) for index in range(workers))
 
@@ -137,6 +142,11 @@ class Supervisor:
         """Whether connections are answered: all workers have served once, and one of them does now."""
         serving = any(slot.state is State.SERVING for slot in self.slots)
         return self._served and serving and not self._stopping
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no worker of a predecessor is left that still finishes what it began."""
+        return self._succession.is_over
 
     @property
     def _served(self) -> bool:
@@ -247,6 +257,12 @@ class Supervisor:
             took_s=self._clock() - began,
         )
 
+    def tell(self, message: bytes, *, but: int | None = None) -> None:
+        """Send an encoded message to every worker that has a snapshot, except to the process with the life `but`."""
+        for slot in self.slots:
+            if slot.process is not None and slot.process.has_begun and slot.process.life != but:
+                slot.process.tell(message)
+
     async def stop(self, within_s: float) -> Stopped:
         """Drain every worker, at most `within_s` seconds and a grace, then end those that are left.
 
@@ -298,7 +314,7 @@ class Supervisor:
             self.witness.gone(life)
 
     def _first_words(self) -> bytes | None:
-        return framed(Apply(self.snapshot)) if self._may_begin else None
+        return framed(Apply(self.snapshot)) + self.news() if self._may_begin else None
 
     def _on_change(self) -> None:
         processes = [slot.process for slot in self.slots]
@@ -366,3 +382,7 @@ def _nobody_cares(_verb: str, _facts: dict[str, Any]) -> None:
 
 def _nobody_looks(_snapshot: Snapshot) -> None:
     """The same for snapshots."""
+
+
+def _nobody_heeds(_life: int, _news: Noticed) -> None:
+    """And for what workers notice."""

@@ -1,8 +1,8 @@
 """What each command makes of the state: pure functions from one state to the next, or the reason why not.
 
-Invariant: a Step without moves leaves the state as it was, the very same object; any other has a state at exactly one
-revision more. Nothing here waits, asks the time or draws: the same question always gets the same answer, so that a
-dry run is what would have happened.
+Invariant: a Step in which nothing moves leaves the state as it was, the very same object; any other has a state at
+exactly one revision more. Nothing here waits, asks the time or draws: the same question always gets the same answer, so
+that a dry run is what would have happened.
 
 `pending` follows the confirmed commit of NETCONF (RFC 6241 §8.4): a change made while another one is pending keeps
 what to go back to; one made without a time confirms both.
@@ -25,7 +25,7 @@ CONFIRM_WITHIN_S = (0.1, 365 * 86_400.0)
 
 
 class ChangeError(TurnoutError):
-    """A change that cannot be made. `kind`: invalid-change, nothing-to-undo or nothing-pending."""
+    """A change that cannot be made. `kind`: invalid-change, nothing-to-undo, nothing-pending or last-server."""
 
     def __init__(self, kind: str, message: str, problems: Iterable[Problem] = ()) -> None:
         super().__init__(message)
@@ -45,11 +45,32 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What a step takes out of service or brings back, for the journal. `server`: None for a whole version.
+
+    `before` and `after`: the drained addresses of the version, in order; an empty one stands for all.
+    """
+
+    verb: str
+    version: str
+    server: str | None
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """The state that follows, and what moved on the way; no moves: nothing is different."""
+    """The state that follows, and what moved or was drained on the way; neither of them: nothing is different."""
 
     state: State
     moves: tuple[Move, ...] = ()
+    services: tuple[Service, ...] = ()
+
+    @property
+    def entries(self) -> tuple[Move | Service, ...]:
+        """What the journal has to tell of it."""
+        return (*self.moves, *self.services)
 
 
 def split(
@@ -202,7 +223,7 @@ def _shares(course: Course) -> dict[str, float]:
 def _step(state: State, changed: Mapping[str, RouteState], moves: list[Move]) -> Step:
     if not moves:
         return Step(state)
-    return Step(State(state.revision + 1, {**state.routes, **changed}), tuple(moves))
+    return Step(replace(state, revision=state.revision + 1, routes={**state.routes, **changed}), tuple(moves))
 
 
 def _invalid(problems: list[Problem]) -> Any:

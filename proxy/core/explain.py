@@ -1,17 +1,20 @@
 """Why a request goes where it goes: the steps of `find` and `choose`, told one by one.
 
 Invariant: nothing is decided here. The route comes from walking the tables as `find` does, with the same conditions;
-the version comes from `choose` itself; the steps around it are read from the same parts that `choose` is made of.
+the version comes from `choose` itself; the steps around it are read from the same parts that `choose` is made of. Where
+a version is down, `health.effective` says who is sent its requests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from proxy.core.choice import Chance, Reason
 from proxy.core.choose import choose
+from proxy.core.health.effective import destination
+from proxy.core.health.standing import VersionState
 from proxy.core.override import Ignored
 from proxy.core.request import RequestView
 from proxy.core.router import CompiledRoute, Router, RouteTable
@@ -55,11 +58,24 @@ class VersionOdds:
 
 
 @dataclass(frozen=True, slots=True)
+class Detour:
+    """A version that is not up, and the one that is sent its requests: itself where there is nowhere else to go, None
+    where they are refused or wait (`when_down`).
+    """
+
+    version: str
+    state: VersionState
+    sent_to: str | None
+    when_down: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Every step from a request to its version. `route` and `version` are None when no route takes the request.
 
     `key_source`: where the client is recognised, empty without stickiness. `recognised`: whether it was. `position`:
     the key's place in [0, 1), of a key just issued as well. `draw`: the number drawn, None if none was needed.
+    `detours`: of the versions that may take it, those that are not up.
     """
 
     host: str
@@ -77,6 +93,7 @@ class Explanation:
     version: str | None = None
     reason: Reason | None = None
     issues_cookie: bool = False
+    detours: tuple[Detour, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain dictionaries, tuples, text and numbers."""
@@ -100,8 +117,13 @@ class _Noted:
         return self.issued
 
 
-def explain(router: Router, request: RequestView, host: bytes, chance: Chance) -> Explanation:
-    """Finds and chooses for a request as a worker would, and says how. `host` as for `Router.table`."""
+def explain(
+    router: Router, request: RequestView, host: bytes, chance: Chance, states: Mapping[str, VersionState] | None = None
+) -> Explanation:
+    """Finds and chooses for a request as a worker would, and says how. `host` as for `Router.table`.
+
+    `states`: of versions, as far as they are not up.
+    """
     tried = tuple(_tries(router.table(host), request))
     words = (_text(host), _text(request.method), _text(request.target), request.client)
     if not tried or tried[-1][1] is not None:
@@ -118,7 +140,15 @@ def explain(router: Router, request: RequestView, host: bytes, chance: Chance) -
         key_source=route.strategy.label, recognised=recognised is not None,
         position=None if key is None else route.race.position(key), draw=noted.drawn,
         versions=_odds(route, key), version=choice.version, reason=choice.reason,
-        issues_cookie=choice.set_cookie is not None)
+        issues_cookie=choice.set_cookie is not None,
+        detours=tuple(_detours(route, choice.version, states or {})))
+
+
+def _detours(route: CompiledRoute, chosen: str, states: Mapping[str, VersionState]) -> Iterator[Detour]:
+    for version, weight in route.route.split:
+        state = states.get(version, "up")
+        if state != "up" and (weight > 0 or version == chosen):
+            yield Detour(version, state, destination(route.route, version, states), route.route.when_down)
 
 
 def _tries(table: RouteTable | None, request: RequestView) -> Iterator[tuple[CompiledRoute, str | None]]:

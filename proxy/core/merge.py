@@ -3,23 +3,24 @@
 The rule (one for both): a route keeps the course it was given at run time for as long as the file says of it what it
 said then. Once the file's own course is another, the file wins, and the step has a move that says so. If only its
 shadow is another, the file wins that alone: who was sent away from a version is not sent back by a word about copies.
-The order in which versions are written does not count as a difference.
+The order in which versions are written does not count as a difference. What is drained stays so, as long as the file
+names it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from proxy.core import changes
+from proxy.core import changes, draining
 from proxy.core.changes import Move, Step
 from proxy.core.course import same_course
-from proxy.core.route import Route
+from proxy.core.route import Route, Version
 from proxy.core.state import Course, RouteState, State
 
 
-def initial(routes: Iterable[Route], versions: Collection[str], stored: State | None, now: float) -> Step:
-    """The state to start with: the file's routes, with what `stored` (the last journaled one) says of them.
+def initial(routes: Iterable[Route], versions: Iterable[Version], stored: State | None, now: float) -> Step:
+    """The state to start with: the file's, with what `stored` (the last journaled one) says of its routes and versions.
 
     What should have been confirmed before `now` (seconds since the epoch) is reverted, without asking whether the way
     back is open: at a start, nobody knows yet who is there. Revision 1 without a stored state; the stored one when
@@ -28,26 +29,26 @@ def initial(routes: Iterable[Route], versions: Collection[str], stored: State | 
     routes = tuple(routes)
     if stored is None:
         return Step(State(1, {route.name: _start(route, 1, 0) for route in routes}))
-    step = _merge(routes, versions, stored, {})
+    step = _merge(routes, tuple(versions), stored, {})
     by_name = {route.name: route for route in routes}
     moves, held = list(step.moves), dict(step.state.routes)
     for name in changes.due(step.state, now):
-        reverted = changes.revert(State(stored.revision, held), by_name[name])
+        reverted = changes.revert(replace(stored, routes=held), by_name[name])
         held, moves = dict(reverted.state.routes), [*moves, *reverted.moves]
-    if held == stored.routes:
+    if held == stored.routes and not step.services:
         return Step(stored)
-    return Step(State(stored.revision + 1, held), tuple(moves))
+    return Step(replace(step.state, routes=held), tuple(moves), step.services)
 
 
 def merged(
-    routes: Iterable[Route], versions: Collection[str], state: State, known: Mapping[str, Route]
+    routes: Iterable[Route], versions: Iterable[Version], state: State, known: Mapping[str, Route]
 ) -> Step:
     """The state after a reload: always at the next revision, since more than courses may have changed.
 
-    `known`: the routes before, by name; one that is different in anything counts as changed. `versions`: the names of
-    all there are now.
+    `known`: the routes before, by name; one that is different in anything counts as changed. `versions`: all
+    there are now.
     """
-    return _merge(tuple(routes), versions, state, known)
+    return _merge(tuple(routes), tuple(versions), state, known)
 
 
 def steered(routes: Iterable[Route], state: State) -> tuple[Route, ...]:
@@ -65,8 +66,8 @@ def _steer(route: Route, held: RouteState) -> Route:
     return replace(route, split=course.split, shadow=course.shadow, generation=held.generation)
 
 
-def _merge(routes: tuple[Route, ...], versions: Collection[str], state: State, known: Mapping[str, Route]) -> Step:
-    revision = state.revision + 1
+def _merge(routes: tuple[Route, ...], versions: Sequence[Version], state: State, known: Mapping[str, Route]) -> Step:
+    revision, names = state.revision + 1, {version.name for version in versions}
     held: dict[str, RouteState] = {}
     moves: list[Move] = []
     for route in routes:
@@ -76,7 +77,7 @@ def _merge(routes: tuple[Route, ...], versions: Collection[str], state: State, k
             moves.append(Move("reload", route.name, None, held[route.name].course, "the file has this route now"))
             continue
         by_hand = not same_course(old.course, old.written)
-        new, move = _merge_route(route, _fitting(old, versions), by_hand, revision)
+        new, move = _merge_route(route, _fitting(old, names), by_hand, revision)
         if move is None and not same_course(new.course, old.course):
             move = Move("shadow", route.name, old.course, new.course, "the version that got the copies is gone")
         if move is not None or known.get(route.name, route) != route:
@@ -85,7 +86,8 @@ def _merge(routes: tuple[Route, ...], versions: Collection[str], state: State, k
         moves += [] if move is None else [move]
     moves += [Move("reload", name, old.course, None, "the file has this route no more")
               for name, old in state.routes.items() if name not in held]
-    return Step(State(revision, held), tuple(moves))
+    drained, services = draining.named(state, versions)
+    return Step(State(revision, held, drained), tuple(moves), services)
 
 
 def _merge_route(route: Route, old: RouteState, by_hand: bool, revision: int) -> tuple[RouteState, Move | None]:

@@ -9,6 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from proxy.core.health.values import Health
+from proxy.core.overload.values import Load
+from proxy.core.retry import Retry
+
+_HEALTH, _LOAD, _RETRY = Health(), Load(), Retry()
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -28,10 +34,12 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One deployment of the service: a name and at least one server."""
+    """One deployment of the service: a name, at least one server, how they are judged and what they are given."""
 
     name: str
     servers: tuple[Server, ...]
+    health: Health = _HEALTH
+    load: Load = _LOAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,11 @@ class Route:
     `split`: relative weights (>= 0, at least one > 0) per version name, in the order of the file. `baseline`: one of
     them. `salt`: what the keyed hash of this route is keyed with; the route's name unless configured, so that two
     routes do not pick the same clients. `generation`: raised by a rollback, which ends every session stickiness.
+
+    `retry`: what is tried again. `rescue`: whether an idempotent request that failed at a candidate is answered by the
+    baseline. `when_down`: what becomes of the requests of a candidate that is down: they go to the `baseline`, `fail`,
+    or are on `hold`, waiting for it as its queue allows. `spill`: how many of them the baseline is given at once, all
+    workers together, so that it is not drowned. `priority`: whose requests go first where some must wait or go, 0 to 2.
     """
 
     name: str
@@ -142,3 +155,8 @@ class Route:
     copying: Copying = Copying()
     salt: str = ""
     generation: int = 0
+    retry: Retry = _RETRY
+    rescue: bool = False
+    when_down: Literal["baseline", "fail", "hold"] = "baseline"
+    spill: int = 1_000
+    priority: int = 1

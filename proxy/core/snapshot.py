@@ -27,6 +27,10 @@ class Limits:
     chunk_extensions: int = 16 * 1024      # all extensions of one body
     buffer: int = 64 * 1024                # held per direction before reading is paused
     body_rate: int = 500                   # bytes per second that a request body must average after 10 s
+    memory: int | None = None              # all workers together; above it no connections are accepted
+    client_connections: int | None = None  # of one client address, in each worker
+    client_rate: float | None = None       # requests per second of one client address, in each worker
+    client_burst: int | None = None        # requests that may come at once beyond the rate; None: one second's
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Snapshot:
     """Everything a worker decides by. `secret` signs session cookies; the same in every worker and after a restart.
 
     `comparer`: the abstract Unix socket where answers are compared, without its leading NUL; empty: nowhere.
+    `drained`: (version, server address) pairs that an operator took out of service.
     """
 
     revision: int
@@ -69,3 +74,4 @@ class Snapshot:
     policy: Policy = Policy()
     secret: bytes = b""
     comparer: str = ""
+    drained: frozenset[tuple[str, str]] = frozenset()

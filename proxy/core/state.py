@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from proxy.core.route import Shadow
 
+Drains = frozenset[tuple[str, str]]
+"""Version and address of the servers that are out of service; an empty address: all of them (`core.draining`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -48,7 +51,10 @@ class RouteState:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Every route's state by its name, under one revision number, which grows by one with every change."""
+    """Every route's state by its name, and what is drained, under one revision number, which grows by one with every
+    change.
+    """
 
     revision: int
     routes: Mapping[str, RouteState] = field(default_factory=dict)
+    drained: Drains = frozenset()

@@ -21,6 +21,7 @@ from proxy.http1.refusal import accept_of, render
 from proxy.http1.request import END_OF_HEAD, Request, SeveralHeadsError
 
 if TYPE_CHECKING:
+    from proxy.core.overload.clients import Key
     from proxy.dataplane.site import Site
     from proxy.dataplane.tunnel import Tunnel
     from proxy.dataplane.worker import Worker
@@ -44,13 +45,15 @@ class ClientConnection(asyncio.Protocol):
     """See the module."""
 
     __slots__ = ("_held", "_linger_left", "_linger_until", "buffer", "deadline", "exchange", "half_closed", "hop",
-                 "last_one", "site", "transport", "worker", "write_paused")
+                 "last_one", "seat", "site", "transport", "worker", "write_paused")
 
     transport: asyncio.Transport
     hop: Hop
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, seat: Key) -> None:
+        """`seat`: what `Admission.seat` gave it."""
         self.worker = worker
+        self.seat = seat
         self.site: Site | None = None
         self.exchange: Exchange | Tunnel | None = None
         self.buffer = b""
@@ -166,7 +169,8 @@ class ClientConnection(asyncio.Protocol):
         hop = self.hop
         request.client = _client_address(request, hop.peer, site) if hop.trusted else hop.peer
         exchange = self.exchange = Exchange(self, request, site)
-        exchange.begin()
+        if self.worker.admission.rates is None or self.worker.admission.grants(exchange):
+            exchange.begin()
         if end != len(data):
             self._hand_on(exchange, data[end:])
 

@@ -1,8 +1,8 @@
 """One request and its answer: sent, answered, streamed both ways, counted.
 
-The first half, up to a server that has the request, is in `sending`; the request's body in `upload`. Here the answer
-comes back: `server_data` reads its head and streams its body, `_complete` counts and parts. What goes wrong ends in
-`fail`: an answer of our own while none has begun, else a cut that the client can see.
+Where it goes is in `placing`, how it gets there in `sending`, what follows a failed attempt in `retrying`, its body in
+`upload`. Here the answer comes back: `server_data` reads its head and streams its body, `_complete` counts and parts.
+What goes wrong ends in `fail`: an answer of our own while none has begun, else a cut that the client can see.
 
 Invariant: an exchange belongs to one client connection and to at most one server connection, and both know it or
 neither does. On the hot path (warm connection, small messages) there is no task, no future and no timer.
@@ -17,9 +17,18 @@ from proxy.dataplane.accesslog import tunnelled
 from proxy.dataplane.outbox import SMALL
 from proxy.dataplane.presence import watch_half_closed
 from proxy.dataplane.reading import SERVER_FULL
-from proxy.dataplane.sending import LET_GO, Sending
+from proxy.dataplane.retrying import Retrying
+from proxy.dataplane.sending import LET_GO
 from proxy.dataplane.tunnel import Tunnel
-from proxy.errors import BAD_GATEWAY, GATEWAY_TIMEOUT, REQUEST_TIMEOUT, WITHDRAWN, Refusal, RefusedError
+from proxy.errors import (
+    BAD_GATEWAY,
+    CONNECT_TIMEOUT,
+    GATEWAY_TIMEOUT,
+    REQUEST_TIMEOUT,
+    WITHDRAWN,
+    Refusal,
+    RefusedError,
+)
 from proxy.http1.body import Body, body_of
 from proxy.http1.chunked import ChunkedError
 from proxy.http1.forward import response_head
@@ -38,14 +47,13 @@ CLIENT_CLOSED_REQUEST = 499
 """Counted, never sent: the client left before its answer was whole (nginx's name for it)."""
 
 
-class Exchange(Sending):
+class Exchange(Retrying):
     """See the module."""
 
     _response: Response | None = None
     _answer: Body | None = None
-    _part = b""
-    """Of the answer's head, while it is not complete."""
-    _interims = 0
+    _is_patient = False
+    """Whether it has been given more than the time of one attempt."""
     _begun_at = 0.0
     """When the answer began, where it did not come in one piece."""
 
@@ -80,6 +88,7 @@ class Exchange(Sending):
             return
         if self._asked_in == self.client.worker.outbox.turn:
             # The head has not even been written: this answers somebody else.
+            self._from_pool = True
             self._attempt_failed(Failure.CONNECT, BAD_GATEWAY, "the server spoke before it was asked")
             return
         if self._part:
@@ -106,8 +115,9 @@ class Exchange(Sending):
         try:
             out = answer.feed(data)
         except ChunkedError as error:
-            self._count_failure(BAD_GATEWAY)
-            self.fail(BAD_GATEWAY, f"the framing of the answer is broken: {error}")
+            detail = f"the framing of the answer is broken: {error}"
+            self._count_failure(BAD_GATEWAY, Failure.ANSWER, detail)
+            self.fail(BAD_GATEWAY, detail)
             return
         if out:
             self._backend.tally.sent += len(out)  # type: ignore[union-attr]
@@ -133,6 +143,8 @@ class Exchange(Sending):
     def _start_answer(self, response: Response, data: bytes, end: int) -> None:
         """Pass the head on, with as much of the body as has come along (`data` from `end`)."""
         client, request = self.client, self.request
+        if response.status >= 500 and self._gives_up(response, len(data) - end):
+            return
         self._response = response
         length = response.length
         if self.copied is not None:
@@ -191,10 +203,16 @@ class Exchange(Sending):
         self._begun_at = worker.clock()
         backend.tally.done(101, self._begun_at - self.started)
         story = self._ended(pool, 101, self._begun_at)
+        if not backend.fleet.calm:
+            backend.fleet.succeeded(pool, self.trial)
+            self.trial = None
+        self._end_rescue("answered")
+        self._leave_spill()
         self._server = self._pool = None
 
         def release(received: int, sent: int) -> None:
-            backend.servers.release(pool)
+            backend.fleet.release(pool)
+            backend.fleet.places.call()
             if worker.log is not None:
                 worker.log.add(tunnelled(story, received, sent, worker.clock()))
 
@@ -230,7 +248,13 @@ class Exchange(Sending):
         log = worker.log
         if log is not None:
             log.add(self._ended(pool, response.status, now))  # type: ignore[union-attr]
-        backend.servers.release(pool)  # type: ignore[union-attr, arg-type]
+        fleet = backend.fleet  # type: ignore[union-attr]
+        fleet.release(pool)  # type: ignore[arg-type]
+        if response.status >= 500 or not fleet.silent:  # type: ignore[union-attr]
+            self._tell_fleet(response.status, now)  # type: ignore[union-attr]
+        if self._spilled is not None or self._rescued is not None:
+            self._leave_spill()
+            self._end_rescue("answered")
         self._server = self._pool = None
         if self._upload is not None and not self._upload.done:
             # An early answer. Whether the server wants the rest is unknown, so nobody sends it any.
@@ -250,6 +274,22 @@ class Exchange(Sending):
                 server.transport.close()
         client.done(now, keep_alive=self.request.keep_alive)
 
+    def _tell_fleet(self, status: int, now: float) -> None:
+        """What the answer says of the server that gave it, where that matters."""
+        backend, pool = self._backend, self._pool
+        if backend is None or pool is None:
+            return
+        fleet = backend.fleet
+        if status < 500 and fleet.places.times:
+            fleet.places.took(now - (self._trying_since or self.started))
+        if status >= 500:
+            backend.tally.not_good += 1
+            self._count_error(status)
+        elif not fleet.calm:
+            trial, self.trial = self.trial, None
+            fleet.succeeded(pool, trial)
+        fleet.places.call()
+
     def _tell_copied(self, version: str | None, took_s: float = 0.0) -> None:
         """The client's answer has ended: `version` gave it, or nobody did."""
         copied, self.copied = self.copied, None
@@ -262,16 +302,18 @@ class Exchange(Sending):
 
     def server_lost(self, exc: Exception | None) -> None:
         """The server closed the connection: the end of the answer, or of the attempt."""
-        self._server = None
+        server, self._server = self._server, None
         if self._response is None:
+            self._from_pool = server is not None and server.idle_until > 0
             how = "reset" if exc is not None else "closed"
             failure = Failure.ANSWER if self._part or self._interims else Failure.CLOSED
             self._attempt_failed(failure, BAD_GATEWAY, f"the server {how} the connection before it answered")
             return
         ending = self._answer.close() if self._answer is not None and exc is None else None
         if ending is None:
-            self._count_failure(BAD_GATEWAY)
-            self.fail(BAD_GATEWAY, "the server closed the connection in the middle of its answer")
+            detail = "the server closed the connection in the middle of its answer"
+            self._count_failure(BAD_GATEWAY, Failure.ANSWER, detail)
+            self.fail(BAD_GATEWAY, detail)
             return
         if ending:
             self._backend.tally.sent += len(ending)  # type: ignore[union-attr]
@@ -293,7 +335,7 @@ class Exchange(Sending):
         if self._uploading:
             client.deadline = client.worker.now + timeouts.request_idle
         elif self._response is None:
-            client.deadline = client.worker.now + timeouts.response_head  # it has the whole request from now on
+            client.deadline = client.worker.clock() + self.within_s  # it has the whole request from now on
 
     def client_full(self) -> None:
         """The client does not read as fast as the server answers."""
@@ -326,7 +368,10 @@ class Exchange(Sending):
         worker = self.client.worker
         now = worker.clock()
         if self._backend is not None:
-            self._backend.tally.done(CLIENT_CLOSED_REQUEST, now - self.started)
+            tally = self._backend.tally
+            tally.done(CLIENT_CLOSED_REQUEST, now - self.started)
+            tally.not_good += 1
+            self._count_attempt("gone")
         if worker.log is not None:
             worker.log.add(self._ended(self._pool, CLIENT_CLOSED_REQUEST, now))
         self._let_go()
@@ -337,9 +382,7 @@ class Exchange(Sending):
             self.fail(WITHDRAWN, "")
             return
         self._part = b""
-        unsent = self._server is None or self._asked_in == self.client.worker.outbox.turn
-        self._try_again(Failure.CONNECT if unsent else Failure.CLOSED, WITHDRAWN,
-                        "an operator took the version out of service that was working on this request")
+        self.withdraw_unanswered(unsent=self._server is None or self._asked_in == self.client.worker.outbox.turn)
 
     def on_deadline(self) -> None:
         """Nothing has moved for too long; say whose turn it was."""
@@ -348,18 +391,32 @@ class Exchange(Sending):
             self.client_lost()  # it does not read: as good as gone, and nothing to hold against the version
             client.cut(unframed=self._ends_with_connection)
         elif self._response is not None:
-            self._count_failure(GATEWAY_TIMEOUT)
-            self.fail(GATEWAY_TIMEOUT, "the server did not go on with the answer in time")
+            detail = "the server did not go on with the answer in time"
+            self._count_failure(GATEWAY_TIMEOUT, Failure.TIMEOUT, detail)
+            self.fail(GATEWAY_TIMEOUT, detail)
         elif self._uploading and not client.held_by_server and not self.waits_for_continue:
             self.fail(REQUEST_TIMEOUT, "the request body did not go on in time")
+        elif self._pool is None:
+            client.deadline = client.worker.now + self._site.timeouts.request_idle  # it waits for a place, or backs off
+        elif self._server is None:
+            self._attempt_failed(Failure.CONNECT, CONNECT_TIMEOUT, "the server did not accept in time")
+        elif self._waits_on:
+            self._is_patient = True         # no other attempt may follow, so the time of one is no bound
+            client.deadline = client.worker.now + self._site.timeouts.response_head - self.within_s
         else:
-            self._count_failure(GATEWAY_TIMEOUT)
+            self._part = b""
             what = "take the request" if self._uploading else "answer"
-            self.fail(GATEWAY_TIMEOUT, f"the server did not {what} in time")
+            self._attempt_failed(Failure.TIMEOUT, GATEWAY_TIMEOUT, f"the server did not {what} in time")
+
+    @property
+    def _waits_on(self) -> bool:
+        """Whether the time of one attempt is over, for a request that is not to be sent twice."""
+        return not (self._is_patient or self._uploading or self._is_idempotent) \
+            and self.within_s < self._site.timeouts.response_head
 
     def _bad_answer(self, refusal: Refusal, detail: str) -> None:
-        self._count_failure(refusal)
-        self.fail(refusal, detail)
+        self._part = b""
+        self._attempt_failed(Failure.ANSWER, refusal, detail)
 
     def fail(self, refusal: Refusal, detail: str) -> None:
         """Answer in the server's place; where its answer has begun, cut that so that nobody takes it for whole."""
@@ -369,6 +426,8 @@ class Exchange(Sending):
         begun, whole_request = self._response is not None, not self._uploading
         if self._backend is not None:
             self._backend.tally.done(refusal.status, now - self.started)
+            self._backend.tally.not_good += 1
+            self._count_attempt("withdrawn" if refusal is WITHDRAWN else "gone")
         worker.counters.refused(refusal.slug)
         accept = accept_of(request.raw)
         if worker.log is not None:
@@ -391,3 +450,4 @@ class Exchange(Sending):
         if self._upload is not None:
             self._upload.forget()
         self._part_from_server()
+        self._end_rescue("failed")

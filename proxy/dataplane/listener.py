@@ -10,6 +10,11 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.core.overload.clients import Key
+    from proxy.dataplane.admission import Admission
 
 ACCEPTED_AT_ONCE = 64
 """Per turn of the loop, so that a flood of connects leaves room for those that are there."""
@@ -20,15 +25,16 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Listener:
-    """One listening socket of a worker. `room`: how many connections may be accepted now."""
+    """One listening socket of a worker. `room`: how many connections may be accepted now; `admission`: whose."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket,
-                 factory: Callable[[], asyncio.Protocol], room: Callable[[], int]) -> None:
+                 factory: Callable[[Key], asyncio.Protocol], room: Callable[[], int], admission: Admission) -> None:
         sock.setblocking(False)
         self._loop = loop
         self._sock = sock
         self._factory = factory
         self._room = room
+        self._admission = admission
         self._open = False
         self._exhausted: asyncio.TimerHandle | None = None
         self._joining: set[asyncio.Task[object]] = set()
@@ -37,6 +43,11 @@ class Listener:
     def is_open(self) -> bool:
         """Whether connections are being accepted, or will be as soon as there are descriptors for them."""
         return self._open
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether it waits for descriptors."""
+        return self._exhausted is not None
 
     @property
     def joining(self) -> int:
@@ -86,11 +97,13 @@ class Listener:
     def _accept_some(self) -> bool:
         """Accept a handful; returns whether there may be more."""
         room = self._room()
+        if room <= 0 and not self._joining:
+            self.close()  # nobody is about to tell the worker that it is full, which opens this again when it is not
         for _ in range(min(ACCEPTED_AT_ONCE, room)):
             if not self._open:
                 return False
             try:
-                connection, _ = self._sock.accept()
+                connection, peer = self._sock.accept()
             except (BlockingIOError, InterruptedError):
                 return False
             except ConnectionAbortedError:
@@ -101,17 +114,21 @@ class Listener:
                 self._loop.remove_reader(self._sock)
                 self._exhausted = self._loop.call_later(PAUSE_S, self._try_again)
                 return False
+            seat = self._admission.seat(connection, peer)
+            if seat is None:
+                continue
             connection.setblocking(False)
-            task: asyncio.Task[object] = self._loop.create_task(self._join(connection), name="accept")
+            task: asyncio.Task[object] = self._loop.create_task(self._join(connection, seat), name="accept")
             self._joining.add(task)
             task.add_done_callback(self._joining.discard)
         return room > 0
 
-    async def _join(self, connection: socket.socket) -> None:
+    async def _join(self, connection: socket.socket, seat: Key) -> None:
         try:
-            await self._loop.connect_accepted_socket(self._factory, connection)
+            await self._loop.connect_accepted_socket(lambda: self._factory(seat), connection)
         except OSError:
             connection.close()  # it was reset before anybody spoke
+            self._admission.leave(seat)
 
     def _try_again(self) -> None:
         self._exhausted = None

@@ -1,85 +1,54 @@
-"""The first half of an exchange: which version, which server, and how the request gets there.
+"""How a request gets to a server of the version that was chosen: its head, its copy, a connection, and the parting.
 
-`begin` chooses the version and builds the head; `_attempt` picks a server and sends it on a warm connection, or has one
-made by a task. An attempt that failed is followed by another only where invariant 9 allows it; each attempt reads the
-snapshot of its time (invariant 1).
+The second part of an exchange. `begin` has it placed and builds the head; `_attempt` picks a server and sends it on a
+warm connection, or has one made by a task.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from proxy.core.choose import choose
-from proxy.core.retry import IDEMPOTENT, Failure, may_retry
+from proxy.core.retry import IDEMPOTENT, Failure
+from proxy.dataplane.placing import Placing
 from proxy.dataplane.upload import Upload
-from proxy.errors import BAD_GATEWAY, BAD_REQUEST, BODY_TOO_LARGE, CONNECT_FAILED, NO_ROUTE, Refusal, RefusedError
+from proxy.errors import BODY_TOO_LARGE, CONNECT_FAILED, Refusal, RefusedError
 from proxy.http1.forward import request_head, with_host
 
 if TYPE_CHECKING:
     import asyncio
 
-    from proxy.core.choice import Choice
-    from proxy.dataplane.client import ClientConnection
     from proxy.dataplane.servers import ServerConnection, ServerPool
     from proxy.dataplane.shadow.copied import Copied
     from proxy.dataplane.shadow.shadows import RouteShadow
-    from proxy.dataplane.site import Backend, Site
-    from proxy.http1.request import Request
 
 
 LET_GO: list[bytes] = []
 """The parts of a request that nobody needs any more."""
 
 
-class Sending(ABC):
-    """See the module. The other half is `Exchange`, the only class that is made of it."""
+class Sending(Placing):
+    """See the module."""
 
-    # Defaults stand in the class: an instance holds what has changed, and most exchanges change little.
     _id = b""
-    _choice: Choice | None = None
-    _backend: Backend | None = None
     _pool: ServerPool | None = None
     _server: ServerConnection | None = None
     _connecting: asyncio.Task[None] | None = None
-    _upload: Upload | None = None
-    """The request's body, if it has one."""
     copied: Copied | None = None
     """What goes to the shadow."""
+    _is_counted = False
+    """Whether it is counted how this attempt has ended."""
     _attempts = 0
+    _tries = 0
+    """Attempts at the versions that were chosen, or at the baseline that came to the rescue."""
     _asked_in = -1
     """The turn at whose end the head is written."""
     _excluded: tuple[ServerPool, ...] = ()
-
-    def __init__(self, client: ClientConnection, request: Request, site: Site) -> None:
-        self.client = client
-        self.request = request
-        self._site = site
-        self.started = client.worker.clock()
-
-    @abstractmethod
-    def fail(self, refusal: Refusal, detail: str) -> None:
-        """End the exchange for this reason."""
-
-    @property
-    @abstractmethod
-    def answer_begun(self) -> bool:
-        """Whether the client has been sent anything of the final answer."""
-
-    @property
-    def steered_to(self) -> tuple[str, str] | None:
-        """The route and the version that have this request; None while none has."""
-        return None if self._backend is None else self._backend.tally.key
 
     def count_received(self, size: int) -> None:
         """So many bytes of the request's body have come."""
         if self._backend is not None:
             self._backend.tally.received += size
-
-    @property
-    @abstractmethod
-    def waits_for_continue(self) -> bool:
-        """Whether the client rightly holds its body back until the server asks for it."""
 
     def begin(self) -> None:
         """Choose, and make the first attempt."""
@@ -87,7 +56,7 @@ class Sending(ABC):
         if not self._choose():
             return
         self._id = client.worker.request_id(request, client.hop)
-        client.deadline = self.started + self._site.timeouts.response_head
+        client.deadline = self.started + self._backend.within_s  # type: ignore[union-attr]
         if request.length and not self._expect_body(request.length):
             return
         shadow = self._backend.shadow  # type: ignore[union-attr]
@@ -100,6 +69,8 @@ class Sending(ABC):
         """Send the request, and then its copy: the client comes first."""
         head = self._build_head()
         self._attempt(head)
+        if self.client.exchange is not self:
+            return                          # there was no place for it
         self.copied = copied = shadow.copied(self.client.worker, self._site, self.request, self._id, head)
         if copied is not None:
             copied.begin()
@@ -111,44 +82,30 @@ class Sending(ABC):
         request.parts = LET_GO
         return head if request.host else with_host(head, self._backend.authority)  # type: ignore[union-attr]
 
-    def _choose(self) -> bool:
-        """Find the route and the version; False when the request was refused instead."""
-        request, site = self.request, self._site
-        table = site.hosts.get(request.host) or site.table(request.host)
-        route = None if table is None else table.only or table.find(request)
-        if route is None:
-            self._refuse_unrouted()
-            return False
-        choice = choose(route, request, self.client.worker.chance)
-        self._choice = choice
-        self._backend = backend = site.backends[route.index][choice.index]
-        backend.tally.inflight += 1
-        return True
-
-    def _refuse_unrouted(self) -> None:
-        request = self.request
-        if not self._site.is_host(request.host):
-            request.keep_alive = False
-            self.fail(BAD_REQUEST, "Host is not a host with an optional port")
-            return
-        if request.length:
-            request.keep_alive = False  # its body is still to come, and is no request
-        self.fail(NO_ROUTE, "no route matches the host, path and method of this request")
-
     def _expect_body(self, length: int) -> bool:
         """Prepare for a body; False when it is refused for its size."""
         limit = self._site.limits.body
-        self._upload = Upload(self, length, self._site, self.started)
+        self._upload = Upload(self, length, self._site, self.started, self._kept_of_body)
         if limit is not None and length > limit:
             self.fail(BODY_TOO_LARGE, f"the body is announced with more than {limit} bytes")
             return False
         return True
 
+    @property
+    @abstractmethod
+    def _kept_of_body(self) -> int:
+        """Bytes of the body that are kept, in case that another attempt is made."""
+
     def _attempt(self, head: bytes) -> None:
         """Send the head to a server of the version, on a warm connection if there is one."""
-        servers = self._backend.servers  # type: ignore[union-attr]
+        fleet = self._backend.fleet  # type: ignore[union-attr]
+        pool = fleet.acquire() if fleet.calm else fleet.choose(self)
+        if pool is None:
+            self._no_place(head)
+            return
         self._attempts += 1
-        self._pool = pool = servers.acquire()
+        self._tries += 1
+        self._pool = pool
         if not pool.idle:
             self._connect(pool, head)
             return
@@ -190,62 +147,35 @@ class Sending(ABC):
         if self._upload is not None:
             self._upload.flow_to(server)
 
+    @abstractmethod
     def _attempt_failed(self, failure: Failure, refusal: Refusal, detail: str) -> None:
-        """Try again where invariant 9 allows it, with the snapshot of now; otherwise answer."""
-        self._count_failure(refusal)
-        if failure is Failure.CONNECT and refusal is not BAD_GATEWAY and self._pool is not None:
-            self._excluded = (*self._excluded, self._pool)
-        self._try_again(failure, refusal, detail)
-
-    def _try_again(self, failure: Failure, refusal: Refusal, detail: str) -> None:
-        """Make another attempt, or answer with the refusal where that is not allowed."""
-        sent = self._upload.sent if self._upload is not None else 0
-        if not may_retry(self.request.method, failure, body_taken=sent, attempt=self._attempts):
-            self.fail(refusal, detail)
-            return
-        given_up = self._backend
-        given_up.tally.inflight -= 1  # type: ignore[union-attr]
-        self._part_from_server()
-        self._backend = None
-        if not self._read_again() or not self._choose():
-            return
-        head = self._build_head()
-        pool = self._backend.servers.acquire(self._excluded)  # type: ignore[attr-defined]
-        if pool is None:
-            self.fail(refusal, detail)  # every server there is has just failed this request
-            return
-        given_up.tally.retries += 1  # type: ignore[union-attr]
-        self._attempts += 1
-        self._pool = pool
-        self._connect(pool, head)  # never on a pooled connection, which may be as stale as the last
-
-    def _read_again(self) -> bool:
-        """Read the request as it came, by the snapshot of now; False when that refuses it."""
-        self._site = self.client.worker.site
-        before = self.request
-        try:
-            self.request = self._site.requests.parse(before.raw)
-        except RefusedError as error:
-            self.fail(error.refusal, error.detail)
-            return False
-        self.request.client = before.client
-        return True
-
-    def _count_failure(self, refusal: Refusal) -> None:
-        """An attempt failed at this server: counted per attempt, whatever the client is answered."""
-        if self._backend is not None and self._pool is not None:
-            self.client.worker.counters.upstream_error(self._backend.version, self._pool.label, refusal.slug)
+        """Try again where that is allowed, otherwise answer."""
 
     def _part_from_server(self) -> None:
         """What the server still sends or expects belongs to nobody."""
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
-        server, pool = self._server, self._pool
+        server, pool, backend = self._server, self._pool, self._backend
         self._server = self._pool = None
         self._abandon(server)
-        if pool is not None:
-            self._backend.servers.release(pool)  # type: ignore[union-attr]
+        if backend is not None:
+            if self._waiting is not None:
+                self._waiting = None
+                backend.fleet.places.leave(self)
+            if self.trial is not None:
+                backend.fleet.told_nothing(pool, self.trial)
+            if pool is not None:
+                backend.fleet.release(pool)
+                backend.fleet.places.call()
+        self.trial = None
+        self._is_counted = False
+        self._leave_spill()
+
+    def _leave_spill(self) -> None:
+        if self._spilled is not None:
+            self._spilled.unspill()
+            self._spilled = None
 
     @staticmethod
     def _abandon(server: ServerConnection | None) -> None:

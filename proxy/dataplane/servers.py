@@ -11,6 +11,9 @@ import errno
 import os
 import select
 import socket
+from collections.abc import Iterable
+from heapq import nsmallest
+from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 from proxy.core.route import Server
@@ -218,3 +221,10 @@ class ServerPool:
     def _close_idle(self, connection: ServerConnection) -> None:
         self.idle.pop(connection, None)
         connection.transport.close()
+
+
+def shed_idle(pools: Iterable[ServerPool], count: int) -> None:
+    """Close so many idle connections at most, those first that were idle longest, to whichever server they lead."""
+    idle = [connection for pool in pools for connection in pool.idle]
+    for connection in nsmallest(count, idle, key=attrgetter("idle_until")):
+        connection.pool._close_idle(connection)

@@ -16,7 +16,7 @@ from proxy.core.withdrawal import without
 from proxy.dataplane.orphan import Orphan
 from proxy.dataplane.worker import Worker
 from proxy.ipc.channel import Channel, open_channel
-from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Quiet, Ready, Stats
+from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Noticed, Probed, Quiet, Ready, Stats
 
 REPORT_S = 0.25
 """Several times a second, so that whoever watches a rollout sees it move."""
@@ -86,6 +86,7 @@ class Service:
             case Apply(snapshot, cut):
                 if self._worker is None:
                     self._worker = Worker(snapshot, workers=self._workers)
+                    self._worker.tell = self._send
                     for _, sock in self._listeners:
                         self._worker.listen(sock)
                     self._schedule_report()
@@ -94,6 +95,10 @@ class Service:
                 self._send(Applied(revision=snapshot.revision))
             case Drain(within_s):
                 self.leave(within_s)
+            case Noticed() if self._worker is not None:
+                self._worker.hear(message)
+            case Probed(out) if self._worker is not None:
+                self._worker.hear_probes(out)
             case _:
                 raise TypeError(f"not a message for a worker: {message!r}")
 

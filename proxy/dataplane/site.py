@@ -8,50 +8,59 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
-from proxy.core.balance import LeastInFlight
 from proxy.core.router import Router, RouteTable
 from proxy.core.snapshot import Snapshot, Timeouts
+from proxy.dataplane.fleet.fleet import Fleet
+from proxy.dataplane.guard import Guard
 from proxy.dataplane.servers import ServerPool
 from proxy.http1.body import ChunkBounds
 from proxy.http1.request import RequestParser
 from proxy.http1.response import ResponseParser
 from proxy.http1.target import host_name
-from proxy.telemetry.counters import Counters, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxy.core.route import Server
     from proxy.core.router import CompiledRoute
     from proxy.dataplane.shadow.shadows import RouteShadow
+    from proxy.dataplane.worker import Worker
+    from proxy.telemetry.counters import Tally
 
 HOSTS_KEPT = 4096
 """Host values whose table is remembered; beyond that the memory starts afresh: inventing names costs only time."""
 
 
-def _none(_route: CompiledRoute, _version: str) -> RouteShadow | None:
-    """Nothing is copied."""
-    return None
-
-
 class Backend:
-    """One version as one route sees it: the servers to choose from, the tally of what it answered, and its shadow."""
+    """One version as one route sees it: its servers, the tally of what it answered, its shadow, and the route's rules.
 
-    __slots__ = ("authority", "servers", "shadow", "tally", "version")
+    `home`: the baseline of the route, None where this is it. `within_s`: in which the head of an answer must come.
+    """
 
-    def __init__(self, version: str, servers: LeastInFlight[ServerPool], tally: Tally,
-                 shadow: RouteShadow | None) -> None:
-        self.authority = servers.servers[0].authority
-        self.version = version
-        self.servers = servers
+    __slots__ = ("authority", "fleet", "guard", "home", "index", "keeps_sessions", "priority", "rescue", "retry",
+                 "shadow", "tally", "version", "when_down", "within_s")
+
+    def __init__(self, route: CompiledRoute, index: int, fleet: Fleet, guard: Guard, tally: Tally,
+                 shadow: RouteShadow | None, response_head_s: float) -> None:
+        rules = route.route
+        self.authority = fleet.servers[0].authority
+        self.index = index
+        self.version = route.versions[index]
+        self.fleet = fleet
+        self.guard = guard
         self.tally = tally
         self.shadow = shadow
+        self.home: Backend | None = None
+        self.retry = rules.retry
+        self.rescue = rules.rescue
+        self.priority = rules.priority
+        self.when_down = rules.when_down
+        self.keeps_sessions = rules.sticky is not None and rules.sticky.mode == "session"
+        self.within_s = min(response_head_s, rules.retry.per_try_s or response_head_s)
 
 
 class Site:
     """The compiled form of a snapshot."""
 
-    __slots__ = ("_shadow_of", "_trusted", "backends", "balancers", "chunk_bounds", "hosts", "limits", "pools",
+    __slots__ = ("_trusted", "_worker", "backends", "chunk_bounds", "fleets", "guards", "hosts", "limits", "pools",
                  "requests", "responses", "router", "snapshot", "timeouts")
 
     router: Router
@@ -60,23 +69,22 @@ class Site:
     responses: ResponseParser
     chunk_bounds: ChunkBounds
     pools: dict[Server, ServerPool]
-    balancers: dict[str, tuple[tuple[Server, ...], LeastInFlight[ServerPool]]]
+    fleets: dict[str, Fleet]
+    guards: dict[str, Guard]
     backends: tuple[tuple[Backend, ...], ...]
     _trusted: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
-    def __init__(self, snapshot: Snapshot, counters: Counters, open_pool: Callable[[Server], ServerPool],
-                 before: Site | None = None,
-                 shadow_of: Callable[[CompiledRoute, str], RouteShadow | None] = _none) -> None:
-        """`shadow_of`: the shadow of a route where a version answers it."""
+    def __init__(self, snapshot: Snapshot, worker: Worker, before: Site | None = None) -> None:
+        """`before`: what is alike is shared with it, and what it has under way goes on here."""
         self.snapshot = snapshot
+        self._worker = worker
         self.router = Router(snapshot, before.router if before else None)
         self.limits = snapshot.policy.limits
         self.timeouts = snapshot.policy.timeouts
         self.hosts: dict[bytes, RouteTable | None] = {}
         self._read_heads(before)
-        self._reach_servers(open_pool, before)
-        self._shadow_of = shadow_of
-        self._back_routes(counters, before)
+        self._reach_servers(before)
+        self._back_routes(before)
 
     def _read_heads(self, before: Site | None) -> None:
         """Parsers and bounds. Parsers have learnt what heads look like, so they are kept as long as they fit."""
@@ -92,34 +100,55 @@ class Site:
                                         limits.trailer_fields)
         self._trusted = tuple(ipaddress.ip_network(network) for network in policy.trusted_proxies)
 
-    def _reach_servers(self, open_pool: Callable[[Server], ServerPool], before: Site | None) -> None:
-        """Pools and balancers. Versions that did not change keep their counts of what is in flight."""
-        versions = self.snapshot.versions
-        if before is not None and (before.snapshot.versions is versions or before.snapshot.versions == versions):
-            self.pools, self.balancers = before.pools, before.balancers
-            return
-        known, kept = (before.pools, before.balancers) if before else ({}, {})
+    def _reach_servers(self, before: Site | None) -> None:
+        """Pools, and the fleets made of them: what a fleet knows of a server stays as long as the server does."""
+        versions, worker = self.snapshot.versions, self._worker
+        known = before.pools if before else {}
         servers = {server for version in versions for server in version.servers}
-        self.pools = {server: known.get(server) or open_pool(server) for server in servers}
-        self.balancers = {
-            version.name: kept[version.name] if kept.get(version.name, ((),))[0] == version.servers
-            else (version.servers, LeastInFlight([self.pools[server] for server in version.servers]))
-            for version in versions
-        }
+        same = before is not None and servers == known.keys()
+        self.pools = known if same else {server: known.get(server) or ServerPool(server) for server in servers}
+        self.fleets = before.fleets if before else {}
+        if before is not None and (before.snapshot.versions is versions or before.snapshot.versions == versions) \
+                and before.snapshot.drained == self.snapshot.drained:
+            return
+        self.fleets = {}
+        for version in versions:
+            pools = [self.pools[server] for server in version.servers]
+            fleet = before.fleets.get(version.name) if before else None
+            if fleet is None:
+                fleet = Fleet(version, pools, worker, worker.workers)
+            drained = {address for name, address in self.snapshot.drained if name == version.name}
+            fleet.follow(version, pools, drained, worker.probed_out(version.name), worker.workers)
+            self.fleets[version.name] = fleet
 
-    def _back_routes(self, counters: Counters, before: Site | None) -> None:
+    def _back_routes(self, before: Site | None) -> None:
         """What each version of each route is to the data path."""
         known: dict[CompiledRoute, tuple[Backend, ...]] = {}
-        if before is not None and before.balancers is self.balancers:
+        if before is not None and before.fleets is self.fleets and before.timeouts == self.timeouts:
             known = dict(zip(before.router.routes, before.backends, strict=True))
-        self.backends = tuple(known.get(route) or self._backends(route, counters) for route in self.router.routes)
-        if before is None or before.router.pairs is not self.router.pairs:
-            counters.retain(self.router.pairs)
+        named_alike = before is not None and before.router.pairs is self.router.pairs
+        self.guards = before.guards if before is not None and named_alike else self._guards(before)
+        self.backends = tuple(known.get(route) or self._backends(route) for route in self.router.routes)
+        if not named_alike:
+            self._worker.counters.retain(self.router.pairs)
 
-    def _backends(self, route: CompiledRoute, counters: Counters) -> tuple[Backend, ...]:
-        return tuple(Backend(version, self.balancers[version][1], counters.tally(route.name, version),
-                             self._shadow_of(route, version))
-                     for version in route.versions)
+    def _guards(self, before: Site | None) -> dict[str, Guard]:
+        kept = before.guards if before else {}
+        return {route.name: kept.get(route.name) or Guard(route.route, self._worker.workers)
+                for route in self.router.routes}
+
+    def _backends(self, route: CompiledRoute) -> tuple[Backend, ...]:
+        guard = self.guards[route.name]
+        worker, head_s = self._worker, self.timeouts.response_head
+        backends = tuple(
+            Backend(route, index, self.fleets[version], guard, worker.counters.tally(route.name, version),
+                    worker.shadows.of(route, version), head_s)
+            for index, version in enumerate(route.versions))
+        home = backends[route.versions.index(route.route.baseline)]
+        for backend in backends:
+            backend.home = None if backend is home else home
+        guard.follow(route.route, [backend.tally for backend in backends], worker.workers)
+        return backends
 
     def carries(self, pair: tuple[str, str]) -> bool:
         """Whether this version of this route gets requests by its weight."""

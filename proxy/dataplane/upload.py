@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.dataplane.reading import NOT_CONNECTED, SHARE_OF_LOOP
+from proxy.dataplane.reading import NOT_CONNECTED, SERVER_FULL, SHARE_OF_LOOP
 from proxy.errors import BAD_REQUEST, BODY_TOO_LARGE, REQUEST_TIMEOUT
 from proxy.http1.body import body_of
 from proxy.http1.chunked import ChunkedError
@@ -24,11 +24,15 @@ RATE_GRACE_S = 10.0
 
 
 class Upload:
-    """One body. `sent`: bytes that a server was given, framing included; from the first on it cannot be repeated."""
+    """One body. `sent`: bytes that a server was given, framing included.
 
-    __slots__ = ("_body", "_exchange", "_rate_from", "_rate_taken", "_server", "_site", "sent", "waiting")
+    `keep`: so many bytes are kept for another attempt; a body that has become longer, and was sent, cannot be repeated.
+    """
 
-    def __init__(self, exchange: Sending, length: int, site: Site, now: float) -> None:
+    __slots__ = ("_body", "_exchange", "_keep", "_kept", "_rate_from", "_rate_taken", "_server", "_site", "sent",
+                 "waiting")
+
+    def __init__(self, exchange: Sending, length: int, site: Site, now: float, keep: int = 0) -> None:
         self._exchange = exchange
         self._site = site
         self._body = body_of(length, site.chunk_bounds, reframed=True)
@@ -37,6 +41,8 @@ class Upload:
         self._rate_taken = 0
         self.waiting: list[bytes] = []
         self.sent = 0
+        self._keep = keep
+        self._kept: list[bytes] = []
         client = exchange.client
         client.worker.uploads.add(self)
         if not exchange.request.expects_continue:
@@ -51,6 +57,20 @@ class Upload:
     def taken(self) -> int:
         """Bytes of the body that have come, framing not included."""
         return self._body.taken
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether everything that was sent is still there."""
+        return not self.sent or self._keep > 0
+
+    def rewind(self) -> None:
+        """What was sent waits again, for another server."""
+        self._server = None
+        self._exchange.client.release(SERVER_FULL)      # the one that was full is not asked any more
+        if self.sent:
+            self.waiting = self._kept + self.waiting
+            self._kept = []
+            self.sent = 0
 
     def flow_to(self, server: ServerConnection | None) -> None:
         """Send what waits, and what comes, to this server; None while there is none."""
@@ -97,18 +117,27 @@ class Upload:
         if self._exchange.copied is not None:
             self._exchange.copied.request_done()
         if not self._exchange.answer_begun:
-            client.deadline = client.worker.now + self._site.timeouts.response_head
+            client.deadline = client.worker.clock() + self._exchange.within_s     # which may be less than a sweep
         if self._body.rest:
             client.ahead(self._body.rest)
 
     def _send(self, data: bytes) -> None:
         if self._server is not None:
             self.sent += len(data)
+            if self._keep:
+                self._remember(data)
             self._server.transport.write(data)
             return
         self.waiting.append(data)
         if sum(map(len, self.waiting)) > self._site.limits.buffer:
             self._exchange.client.hold(NOT_CONNECTED)
+
+    def _remember(self, data: bytes) -> None:
+        """Keep it for another attempt; beyond what is kept there is none."""
+        if self.sent > self._keep:
+            self._keep, self._kept = 0, []
+        else:
+            self._kept.append(data)
 
     def check_rate(self, now: float) -> None:
         """Refuse a body that drips, when that is the client's doing."""

@@ -10,13 +10,15 @@ import asyncio
 import re
 import secrets
 import socket
-from collections.abc import Callable, Collection, Coroutine
-from itertools import count
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from functools import partial
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 from proxy.clock import Clock, monotonic
 from proxy.core.split import advance
 from proxy.dataplane.accesslog import Logbook
+from proxy.dataplane.admission import Admission
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.grace import Tunnels
 from proxy.dataplane.listener import Listener
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from proxy.dataplane.upload import Upload
     from proxy.http1.forward import Hop
     from proxy.http1.request import Request
+    from proxy.ipc.messages import Noticed
 
 SWEEP_S = 0.25
+SWEEPS_PER_S = 4
 QUIET_S = 1.0
 """How long an idle connection stays open after draining began: a request that is already on its way is answered."""
 
@@ -58,7 +62,7 @@ class Dice:
 
 
 class Worker:
-    """See the module. `workers`: how many share `limits.connections` evenly."""
+    """See the module. `workers`: how many share `limits.connections` and `limits.memory` evenly."""
 
     def __init__(self, snapshot: Snapshot, *, workers: int = 1, clock: Clock = monotonic) -> None:
         self.loop = asyncio.get_running_loop()
@@ -66,13 +70,18 @@ class Worker:
         self.now = clock()
         """The time of the last sweep: exact enough for deadlines, and costs nothing to read."""
         self.counters = Counters()
-        self._workers = workers
+        self.admission = Admission(self.counters, workers)
+        self.workers = workers
         self._tasks: set[asyncio.Task[None]] = set()
         self.chance = Dice()
         self.outbox = Outbox(self.loop)
         self.shadows = Shadows(self, ServerPool)
         self.shadows.follow(snapshot, workers)
-        self.site = Site(snapshot, self.counters, ServerPool, None, self.shadows.of)
+        self.tell: Callable[[Noticed], None] = _nobody_hears
+        """Told what traffic has shown of a server or a version."""
+        self._probed: dict[str, frozenset[str]] = {}
+        self.site = Site(snapshot, self)
+        self.admission.follow(self.site)
         self._logbook = Logbook(clock, self.counters)
         self.log = self._logbook.follow(snapshot.policy.access_log)
         """The access log; None where it is off."""
@@ -82,6 +91,7 @@ class Worker:
         self._id_prefix = secrets.token_hex(8).encode("ascii")
         self._ids = map(b"%016x".__mod__, count(1))  # counted and written without a frame of Python
         self._listeners: list[Listener] = []
+        self._turn = 0
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
         self._emptied: asyncio.Future[None] | None = None
         self._on_quiet: Callable[[], None] | None = None
@@ -94,11 +104,13 @@ class Worker:
         `cut`: (route, version) pairs whose running exchanges and tunnels are ended then.
         """
         before = self.site
-        self.shadows.follow(snapshot, self._workers)
-        site = Site(snapshot, self.counters, ServerPool, before, self.shadows.of)
+        self.shadows.follow(snapshot, self.workers)
+        site = Site(snapshot, self, before)
         self.site = site
+        self.admission.follow(site)
         self.log = self._logbook.follow(snapshot.policy.access_log)
         self.tunnels.steer(before, site, self.clock())
+        self._send_on(before, site)
         if before.pools is not site.pools:
             for server, pool in before.pools.items():
                 if server not in site.pools:
@@ -106,6 +118,33 @@ class Worker:
         if cut:
             self._cut(frozenset(cut))
         self._regulate()
+
+    def _send_on(self, before: Site, site: Site) -> None:
+        """Nobody waits for a version that is no more, or has lost its last weight."""
+        for fleet in before.fleets.values():
+            if fleet.places.room:
+                fleet.places.send_on(lambda asker: asker.steered_to is None or not site.carries(asker.steered_to))
+        if before.fleets is not site.fleets:
+            self.counters.retain_fleets(site.fleets)
+
+    def hear(self, news: Noticed) -> None:
+        """What another worker has noticed."""
+        fleet = self.site.fleets.get(news.version)
+        if fleet is not None:
+            fleet.hear(news)
+
+    def hear_probes(self, out: Iterable[tuple[str, str]]) -> None:
+        """These servers (version, address), and no others, are out by what probes say."""
+        probed: dict[str, set[str]] = {}
+        for version, address in out:
+            probed.setdefault(version, set()).add(address)
+        self._probed = {version: frozenset(addresses) for version, addresses in probed.items()}
+        for version, fleet in self.site.fleets.items():
+            fleet.hear_probes(self.probed_out(version))
+
+    def probed_out(self, version: str) -> frozenset[str]:
+        """The addresses of this version that are out by what probes say."""
+        return self._probed.get(version, frozenset())
 
     def _cut(self, pairs: frozenset[tuple[str, str]]) -> None:
         """End what these versions are working on."""
@@ -126,7 +165,7 @@ class Worker:
 
     def listen(self, sock: socket.socket) -> None:
         """Accept connections from this listening socket. The worker owns its copy; whoever made it keeps it alive."""
-        listener = Listener(self.loop, sock, lambda: ClientConnection(self), self._room)
+        listener = Listener(self.loop, sock, partial(ClientConnection, self), self._room, self.admission)
         self._listeners.append(listener)
         listener.open()
 
@@ -138,34 +177,33 @@ class Worker:
         counters.connections += 1
         if self._emptied is not None:
             client.last_one = True  # it was in the queue when draining began
-        if len(self.clients) >= self._most_clients:
+        if len(self.clients) >= self.admission.most:
             self._regulate()
 
     def dismiss(self, client: ClientConnection) -> None:
         """A connection is gone."""
         self.clients.discard(client)
         self.counters.connections -= 1
-        if len(self.clients) == self._most_clients - 1:
+        self.admission.leave(client.seat)
+        if len(self.clients) == self.admission.most - 1:
             self._regulate()  # somebody may be waiting for this place
         if self._emptied is not None and not self.clients and not self._emptied.done():
             self._emptied.set_result(None)
 
-    @property
-    def _most_clients(self) -> int:
-        return max(1, self.site.limits.connections // self._workers)
-
     def _room(self) -> int:
         """How many connections may still be accepted; those that are about to be admitted count already."""
-        return self._most_clients - len(self.clients) - sum(listener.joining for listener in self._listeners)
+        return self.admission.most - len(self.clients) - sum(listener.joining for listener in self._listeners)
 
     def _regulate(self) -> None:
-        """At the limit connections wait in the kernel's queue instead of being accepted and refused."""
-        full = len(self.clients) >= self._most_clients
+        """Without room connections wait in the kernel's queue instead of being accepted and refused."""
+        full = len(self.clients) >= self.admission.most
         for listener in self._listeners:
             if full:
                 listener.close()
             elif not listener.is_open and self._emptied is None:
                 listener.open()
+        exhausted = any(listener.is_exhausted for listener in self._listeners)
+        self.counters.accept_paused = self.admission.scarce if full else "descriptors" if exhausted else ""
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a task that the worker owns until it ends."""
@@ -192,9 +230,19 @@ class Worker:
         self._logbook.sweep()
         for pool in self.site.pools.values():
             pool.sweep(now)
+        for fleet in self.site.fleets.values():
+            fleet.sweep(now)
+        self._sweep_guards(now)
         self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
+        self.admission.sweep(now)
         self._regulate()
         self._tell_if_quiet()
+
+    def _sweep_guards(self, now: float) -> None:
+        """Credit their budgets: each once in a second, a part of them in each sweep, since there may be thousands."""
+        self._turn = (self._turn + 1) % SWEEPS_PER_S
+        for guard in islice(self.site.guards.values(), self._turn, None, SWEEPS_PER_S):
+            guard.sweep(now)
 
     # ---- leaving
 
@@ -247,3 +295,7 @@ class Worker:
             task.cancel()
         self.log = None
         self._logbook.close()
+
+
+def _nobody_hears(_news: Noticed) -> None:
+    """Nobody is there to be told."""

@@ -9,9 +9,9 @@ from proxy.errors import Refusal
 
 _REASONS = {
     400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 413: "Content Too Large", 414: "URI Too Long",
-    417: "Expectation Failed", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
-    501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
-    505: "HTTP Version Not Supported",
+    417: "Expectation Failed", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
+    500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
+    504: "Gateway Timeout", 505: "HTTP Version Not Supported",
 }
 
 RETRY_AFTER_S = 1
@@ -48,8 +48,9 @@ def render(refusal: Refusal, detail: str, *, accept: bytes = b"", request_id: by
         b"Cache-Control: no-store",
         b"Server: turnout",
     ]
-    if refusal.status == 503:
-        lines.append(b"Retry-After: %d" % RETRY_AFTER_S)
+    retry_after_s = refusal.retry_after_s or (RETRY_AFTER_S if refusal.status == 503 else 0)
+    if retry_after_s:
+        lines.append(b"Retry-After: %d" % retry_after_s)
     if not keep_alive:
         lines.append(b"Connection: close")
     return b"\r\n".join(lines) + b"\r\n\r\n" + (body if with_body else b"")

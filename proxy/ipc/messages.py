@@ -68,7 +68,31 @@ class Drained(msgspec.Struct, frozen=True, tag="drained"):
     cut: int
 
 
-Other = Ready | Drain | Applied | Stats | Quiet | Drained
+class Noticed(msgspec.Struct, frozen=True, tag="noticed"):
+    """Worker → supervisor → every other worker: what traffic has shown of one server, or of a whole version.
+
+    `server`: its address; empty for the version as a whole (its breaker). `out`: whether it gets no requests, until
+    `until` (seconds of CLOCK_MONOTONIC, which all processes of a host share); else it is back. `times`: how often in a
+    row it was put out. `epoch` grows with every transition: what has a lower one than what is known already is old
+    news, and of two with the same one, `out` holds. `why`: for people.
+    """
+
+    version: str
+    server: str
+    out: bool
+    epoch: int
+    until: float = 0.0
+    times: int = 0
+    why: str = ""
+
+
+class Probed(msgspec.Struct, frozen=True, tag="probed"):
+    """Supervisor → worker: all servers that are out by what probes say, as (version, address) pairs."""
+
+    out: tuple[tuple[str, str], ...] = ()
+
+
+Other = Ready | Drain | Applied | Stats | Quiet | Drained | Noticed | Probed
 Message = Apply | Other
 
 _encoder = msgspec.msgpack.Encoder()

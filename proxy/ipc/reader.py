@@ -25,6 +25,7 @@ class _Parts(msgspec.Struct, frozen=True):
     policy: msgspec.Raw
     secret: bytes
     comparer: str
+    drained: frozenset[tuple[str, str]]
 
 
 class _Apply(msgspec.Struct, frozen=True, tag="apply"):
@@ -56,14 +57,14 @@ class Reader:
     def _snapshot(self, parts: _Parts) -> Snapshot:
         if self._known is None:
             return Snapshot(parts.revision, _versions(parts.versions), tuple(map(_route, parts.routes)),
-                            _policy(parts.policy), parts.secret, parts.comparer)
+                            _policy(parts.policy), parts.secret, parts.comparer, parts.drained)
         known, before = self._known
         return Snapshot(
             parts.revision,
             before.versions if parts.versions == known.versions else _versions(parts.versions),
             _routes(parts.routes, known.routes, before.routes),
             before.policy if parts.policy == known.policy else _policy(parts.policy),
-            parts.secret, parts.comparer)
+            parts.secret, parts.comparer, parts.drained)
 
 
 def _routes(raw: list[msgspec.Raw], known: list[msgspec.Raw], before: tuple[Route, ...]) -> tuple[Route, ...]:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from pydantic import BaseModel
+
 from proxy.core.compare.rules import to_text
 from proxy.core.compare.values import Rules
+from proxy.core.health.values import Breaker, Ejection, Health, Probe
+from proxy.core.overload.values import Adaptive, Load
+from proxy.core.retry import Retry
 from proxy.core.route import Copying, HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
 from proxy.core.snapshot import Limits, Policy, Timeouts
 from proxy.errors import Problem
 from proxy.settings.cpus import usable_cpus
-from proxy.settings.model import FileSection, MatchSection, RouteSection, StickySection
+from proxy.settings.model import FileSection, MatchSection, RouteSection, StickySection, VersionSection
 from proxy.settings.shadow_model import CompareSection, ShadowSection
 from proxy.settings.values import AdminSettings, Settings, Token
+
+NO_RETRY = Retry(on=(), attempts=1)
+"""What `retry: off` means."""
 
 
 def build(
@@ -28,7 +36,7 @@ def build(
         state_dir=None if model.state_dir is None else _in_folder(folder, model.state_dir),
         secret=model.secret,
         policy=_policy(model, folder),
-        versions=tuple(Version(name, tuple(version.servers)) for name, version in model.versions.items()),
+        versions=tuple(_version(name, section) for name, section in model.versions.items()),
         routes=tuple(map(_route, model.routes)),
         file=file,
         watch_s=model.watch if file else None,
@@ -52,6 +60,23 @@ def _policy(model: FileSection, folder: str) -> Policy:
     )
 
 
+def _version(name: str, section: VersionSection) -> Version:
+    """The attributes of these sections are called as those of the core's values."""
+    probe, ejection, breaker = section.probe, section.ejection, section.breaker
+    health = Health(
+        Probe(**_frozen(probe)) if probe else None, Ejection(**dict(ejection)) if ejection else None,
+        Breaker(**dict(breaker)) if breaker else None, section.panic, section.slow_start_s)
+    adaptive = Adaptive(**dict(section.adaptive)) if section.adaptive else None
+    load = Load(section.in_flight, section.per_server, **dict(section.queue), adaptive=adaptive)
+    return Version(name, tuple(section.servers), health, load)
+
+
+def _frozen(section: BaseModel) -> dict[str, Any]:
+    """The values of a section, its lists as tuples and its mappings as tuples of pairs."""
+    values = {name: list(value.items()) if isinstance(value, dict) else value for name, value in section}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
 def _route(section: RouteSection) -> Route:
     override, shadow = section.override, section.shadow
     return Route(
@@ -65,6 +90,11 @@ def _route(section: RouteSection) -> Route:
         shadow=Shadow(shadow.to, shadow.percent, tuple(shadow.methods)) if shadow else None,
         copying=_copying(shadow) if shadow else Copying(),
         salt=section.salt or section.name,
+        retry=Retry(**_frozen(section.retry)) if section.retry else NO_RETRY,
+        rescue=section.rescue,
+        when_down=section.when_down,
+        spill=section.spill,
+        priority=section.priority,
     )
 
 
@@ -84,9 +114,7 @@ def _copying(section: ShadowSection) -> Copying:
 
 def _rules(section: CompareSection) -> Rules:
     """Without `control`, which `Copying` says."""
-    values: dict[str, Any] = dict(section)
-    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return Rules(**{**values, **lists})
+    return Rules(**_frozen(section))
 
 
 def _sticky(section: StickySection) -> Sticky:

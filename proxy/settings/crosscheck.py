@@ -1,6 +1,7 @@
 """What must agree between the parts of a configuration: addresses, servers, buckets, and routes with one another.
 
-Checks inside one route are in `route_checks`, what concerns tokens is in `tokens`.
+Checks inside one route are in `route_checks`, what concerns health, attempts and load is in `traffic_checks`, and
+tokens in `tokens`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from proxy.settings.pieces import Pieces, RoutePieces, attempt, listed, mapping
 from proxy.settings.report import Report
 from proxy.settings.route_checks import check_route
 from proxy.settings.shadow_checks import check_memory
+from proxy.settings.traffic_checks import check_traffic
 from proxy.settings.units import parse_duration, quote
 
 
@@ -28,6 +30,7 @@ def cross_check(pieces: Pieces, report: Report) -> None:
     for route in pieces.routes:
         check_route(route, pieces.versions or None, report)     # of none at all, that is the problem
     check_memory(pieces, report)
+    check_traffic(pieces, report)
     _check_secret(pieces, report)
 
 

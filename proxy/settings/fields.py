@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from proxy.http1 import target
 from proxy.settings import addresses, grammar, units
 
 Schema = dict[str, Any]
@@ -37,19 +38,6 @@ class Kind:
         return dict(self.schema)
 
 
-@dataclass(frozen=True, slots=True)
-class OneOrMore:
-    """Metadata of a list: a single item may stand without its brackets."""
-
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            lambda value: value if isinstance(value, (list, tuple)) else [value], handler(source))
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
-        several = handler(core)
-        return {"anyOf": [several["items"], several]}
-
-
 def pattern(regex: str) -> Schema:
     """The schema of a text of this form, or of one that has a variable in it."""
     return {"type": "string", "pattern": rf"^(?:{regex})$|{_VARIABLE}"}
@@ -57,7 +45,7 @@ def pattern(regex: str) -> Schema:
 
 DECIMAL = r"(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 _SIZE_PATTERN = rf"{DECIMAL} ?(?:B|KiB|MiB|GiB|TiB|kB|MB|GB)"
-_DURATION_PATTERN = r"(?=.)" + "".join(rf"(?:{DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms", "us"))
+DURATION_PATTERN = r"(?=.)" + "".join(rf"(?:{DECIMAL}{unit})?" for unit in ("d", "h", "m", "s", "ms", "us"))
 
 
 _Parse = Callable[[Any], Any]
@@ -100,14 +88,14 @@ def count(low: int, high: int) -> Kind:
 
 def duration(low: float, high: float) -> Kind:
     """Seconds within bounds."""
-    return Kind(_between(units.parse_duration, low, high, units.format_duration), pattern(_DURATION_PATTERN),
+    return Kind(_between(units.parse_duration, low, high, units.format_duration), pattern(DURATION_PATTERN),
                 units.format_duration)
 
 
 def duration_or_none(low: float, high: float) -> Kind:
     """Seconds within bounds, or `none` for never."""
     parse = _between(units.parse_duration, low, high, units.format_duration)
-    return Kind(lambda value: None if value == "none" else parse(value), pattern(f"none|{_DURATION_PATTERN}"),
+    return Kind(lambda value: None if value == "none" else parse(value), pattern(f"none|{DURATION_PATTERN}"),
                 lambda seconds: "none" if seconds is None else units.format_duration(seconds))
 
 
@@ -115,7 +103,7 @@ def max_age(high: float) -> Kind:
     """Whole seconds that a cookie lives; `none` ends it with the browser's session."""
     parse = _between(units.parse_duration, 1, high, units.format_duration)
     return Kind(lambda value: None if value == "none" else math.ceil(parse(value)),
-                pattern(f"none|{_DURATION_PATTERN}"))
+                pattern(f"none|{DURATION_PATTERN}"))
 
 
 def choice(*choices: str) -> Kind:
@@ -201,6 +189,21 @@ def _header_condition(value: Any) -> str | None:
     return grammar.parse_field_value(value)
 
 
+def _authority(value: Any) -> str:
+    text = units.text_of(value)
+    if not text.isascii() or target.host_name(text.encode()) is None:
+        raise ValueError(f"{units.quote(text)} is not a host, such as `new.example.com` or `[::1]:8080`")
+    return text
+
+
+def _flag(value: Any) -> bool:
+    if value in (True, "true"):
+        return True
+    if value in (False, "false"):
+        return False
+    raise ValueError(f"{units.quote(value)} is not `true` or `false`")
+
+
 TEXT: Schema = {"type": "string"}
 WORD_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}"
 _LISTEN_PATTERN = r"unix:/[^/].*|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
@@ -212,6 +215,9 @@ HEADER = Kind(grammar.parse_header_name, pattern(WORD_PATTERN))
 QUERY = Kind(grammar.parse_query_name, pattern(r"[A-Za-z0-9._~-]{1,64}"))
 METHOD = Kind(grammar.parse_method, pattern(WORD_PATTERN))
 HOST = Kind(grammar.parse_match_host, dict(TEXT))
+AUTHORITY = Kind(_authority, pattern(target.AUTHORITY.pattern.decode()))
+FIELD_VALUE = Kind(grammar.parse_field_value, {"type": ["string", "number"]})
+FLAG = Kind(_flag, {"anyOf": [{"type": "boolean"}, {"enum": ["true", "false"]}]})
 PATH = Kind(grammar.parse_path, pattern("/[^?#*]*"))
 NETWORK = Kind(grammar.parse_network, dict(TEXT))
 LISTEN = Kind(addresses.parse_listen, pattern(_LISTEN_PATTERN))

@@ -6,81 +6,28 @@ checked in `crosscheck`. Defaults of limits and timeouts come from the core, whi
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from proxy.core.health.values import Health
 from proxy.core.listen import Listen
-from proxy.core.route import Server, Sticky
-from proxy.core.snapshot import Limits, Timeouts
-from proxy.settings import fields
-from proxy.settings.section import Section, entry, size, time
+from proxy.core.route import Match, Route, Server, Sticky
+from proxy.settings import fields, traffic_fields
+from proxy.settings.forms import OneOrMore, Shorthand
+from proxy.settings.health_model import BreakerSection, EjectSection, ProbeSection
+from proxy.settings.limits_model import LimitsSection, TimeoutsSection
+from proxy.settings.load_model import MOST_IN_FLIGHT, AdaptiveSection, QueueSection
+from proxy.settings.retry_model import RetrySection
+from proxy.settings.section import Section, entry
 from proxy.settings.shadow_model import ShadowSection
-from proxy.settings.units import GIB, KIB, MIB, format_duration
+from proxy.settings.units import format_duration
 from proxy.settings.values import DEFAULT_BUCKETS
 
-_LIMITS = Limits()
-_TIMEOUTS = Timeouts()
-_YEAR = 365 * 86_400.0
+_HEALTH = Health()
+_ROUTE = Route("", Match(), (), "")
 _DAY = 86_400.0
 _COOKIE_LIFE = 400 * 86_400     # browsers keep none longer (draft-ietf-httpbis-rfc6265bis §5.5)
-
-
-class LimitsSection(Section):
-    """Bounds on what one client or server may make a worker hold."""
-
-    request_line: Annotated[int, fields.size(64, MIB)] = size(_LIMITS.request_line, "Longest request line (414).")
-    head: Annotated[int, fields.size(256, 16 * MIB)] = size(_LIMITS.head, "Largest request head (431).")
-    headers: Annotated[int, fields.count(1, 10_000)] = entry(
-        _LIMITS.headers, _LIMITS.headers, "Most fields in a request head (431).")
-    body: Annotated[int | None, fields.size_or_none(0, 1024 * GIB)] = entry(
-        None, "none", "Largest request body (413); `none` for any, since bodies are streamed.")
-    connections: Annotated[int, fields.count(1, 10_000_000)] = entry(
-        _LIMITS.connections, _LIMITS.connections, "Most client connections, all workers together.")
-    response_head: Annotated[int, fields.size(256, 16 * MIB)] = size(
-        _LIMITS.response_head, "Largest head of a server's answer (502).")
-    response_headers: Annotated[int, fields.count(1, 10_000)] = entry(
-        _LIMITS.response_headers, _LIMITS.response_headers, "Most fields in the head of a server's answer (502).")
-    trailers: Annotated[int, fields.size(0, MIB)] = size(
-        _LIMITS.trailers, "Largest trailer section of a body (400, 502).")
-    trailer_fields: Annotated[int, fields.count(0, 10_000)] = entry(
-        _LIMITS.trailer_fields, _LIMITS.trailer_fields, "Most fields in a trailer section (400, 502).")
-    chunk_line: Annotated[int, fields.size(16, MIB)] = size(
-        _LIMITS.chunk_line, "Longest chunk-size line with its extensions (400, 502).")
-    chunk_extensions: Annotated[int, fields.size(0, 16 * MIB)] = size(
-        _LIMITS.chunk_extensions, "Most bytes of chunk extensions in one body (400, 502).")
-    buffer: Annotated[int, fields.size(4 * KIB, 64 * MIB)] = size(
-        _LIMITS.buffer, "Held per connection and direction before reading is paused.")
-    body_rate: Annotated[int, fields.rate_or_none(GIB)] = entry(
-        _LIMITS.body_rate, f"{_LIMITS.body_rate}B/s",
-        "What a request body must average after its first 10 s (408); `none` for any rate.")
-
-
-class TimeoutsSection(Section):
-    """Deadlines. Each may be late by a quarter of a second."""
-
-    request_head: Annotated[float, fields.duration(0.001, _YEAR)] = time(
-        _TIMEOUTS.request_head, "From the first byte of a request head to its end (408).")
-    request_idle: Annotated[float, fields.duration(0.001, _YEAR)] = time(
-        _TIMEOUTS.request_idle, "Between two pieces of a request body (408).")
-    keepalive: Annotated[float, fields.duration(0.001, _YEAR)] = time(
-        _TIMEOUTS.keepalive, "How long an idle client connection is kept.")
-    connect: Annotated[float, fields.duration(0.001, _YEAR)] = time(
-        _TIMEOUTS.connect, "To connect to a server (504).")
-    response_head: Annotated[float, fields.duration(0.001, _YEAR)] = time(
-        _TIMEOUTS.response_head, "From the request sent to the first byte of its answer (504).")
-    response_idle: Annotated[float, fields.duration(0.001, _YEAR)] = time(
-        _TIMEOUTS.response_idle, "Between two pieces of an answer, and for a client to take one.")
-    drain: Annotated[float, fields.duration(0, _YEAR)] = time(
-        _TIMEOUTS.drain, "How long requests in flight may finish when Turnout stops.")
-    tunnel_idle: Annotated[float, fields.duration(0.001, _YEAR)] = time(
-        _TIMEOUTS.tunnel_idle, "How long a WebSocket or other upgraded connection may be silent.")
-    tunnel_grace: Annotated[float, fields.duration(0, _YEAR)] = time(
-        _TIMEOUTS.tunnel_grace, "How long a tunnel may go on once its version has lost its last weight.")
-    orphan: Annotated[float, fields.duration(0, _YEAR)] = time(
-        _TIMEOUTS.orphan, "How long workers serve on without a supervisor, until a new one takes over.")
-    upstream_keepalive: Annotated[float, fields.duration(0.001, _YEAR)] = time(
-        _TIMEOUTS.upstream_keepalive, "How long an idle connection to a server is kept for the next request.")
 
 
 class TokenSection(Section):
@@ -127,11 +74,33 @@ class JournalSection(Section):
 
 
 class VersionSection(Section):
-    """One deployment of the service."""
+    """One deployment of the service: where it is, how it is judged, and how much it is given."""
 
     servers: list[Annotated[Server, fields.SERVER]] = Field(
         min_length=1, description="Its addresses: `http://host:port` or `unix:/path`.",
         examples=[["http://127.0.0.1:9001"], ["unix:/run/app.sock"]])
+    probe: Annotated[
+        ProbeSection | None, Shorthand(off=True, key="path", kind=traffic_fields.TARGET),
+    ] = entry(None, "off", "Asks each server whether it is well: the path alone, or a mapping; `off`: not at all.",
+              examples=["/healthz"])
+    ejection: Annotated[EjectSection | None, Shorthand(off=True, on=True)] = entry(
+        EjectSection(), {}, "Servers that fail real requests get no more of them; `off`: they do.", alias="eject")
+    breaker: Annotated[BreakerSection | None, Shorthand(off=True, on=True)] = entry(
+        BreakerSection(), {}, "A version that fails gets no more requests, where another can take them.")
+    panic: Annotated[float, traffic_fields.part(0, 100)] = entry(
+        _HEALTH.panic, "30%", "With less than this part of its servers in, all are tried again.")
+    slow_start_s: Annotated[float, traffic_fields.SLOW_START] = entry(
+        _HEALTH.slow_start_s, "none", "How long a server that comes back takes to get its full part; `none`: at once.",
+        alias="slow_start")
+    in_flight: Annotated[int | None, traffic_fields.count_or_none(1, MOST_IN_FLIGHT)] = entry(
+        None, "none", "Most requests in flight at this version, all workers together (503).")
+    per_server: Annotated[int | None, traffic_fields.count_or_none(1, MOST_IN_FLIGHT)] = entry(
+        None, "none", "Most requests in flight at each of its servers, all workers together.", alias="server_in_flight")
+    queue: Annotated[
+        QueueSection, Shorthand(key="length", kind=fields.count(0, MOST_IN_FLIGHT)),
+    ] = entry(QueueSection(), {}, "Requests that may wait for a place: how many alone, or a mapping.", examples=[100])
+    adaptive: Annotated[AdaptiveSection | None, Shorthand(off=True, on=True)] = entry(
+        None, "off", "A limit on requests in flight that follows the latency.")
 
 
 class MatchSection(Section):
@@ -191,6 +160,16 @@ class RouteSection(Section):
     sticky: StickySection | None = entry(None, None, "Keeps each client with its version.")
     override: OverrideSection | None = entry(None, None, "Lets a request name its version.")
     shadow: ShadowSection | None = entry(None, None, "Copies requests to another version.")
+    retry: Annotated[RetrySection | None, Shorthand(off=True, on=True)] = entry(
+        RetrySection(), {}, "What failed attempts are followed by; `off`: nothing.")
+    rescue: Annotated[bool, fields.FLAG] = entry(
+        False, False, "Whether the baseline answers an idempotent request that failed at a candidate.")
+    when_down: Annotated[Literal["baseline", "fail", "hold"], fields.choice("baseline", "fail", "hold")] = entry(
+        "baseline", "baseline", "What becomes of the requests of a candidate that is down.")
+    spill: Annotated[int, fields.count(0, MOST_IN_FLIGHT)] = entry(
+        _ROUTE.spill, _ROUTE.spill, "How many of those the baseline is given at once, all workers together (503).")
+    priority: Annotated[int, traffic_fields.PRIORITY] = entry(
+        _ROUTE.priority, "normal", "Whose requests go first where some must wait: `low`, `normal` or `high`.")
     salt: Annotated[str | None, fields.SALT] = entry(
         None, None, "What decides which clients move first; the route's name, if left out.")
 
@@ -199,7 +178,7 @@ class FileSection(Section):
     """The configuration of Turnout: which traffic goes to which version of a service."""
 
     listen: Annotated[
-        list[Annotated[Listen, fields.LISTEN]], Field(min_length=1, max_length=64), fields.OneOrMore(),
+        list[Annotated[Listen, fields.LISTEN]], Field(min_length=1, max_length=64), OneOrMore(),
     ] = Field(
         default=[Listen("127.0.0.1", 8080)], description="Where clients connect: one address or a list.",
         json_schema_extra={"default": "127.0.0.1:8080"}, examples=["0.0.0.0:80", ["127.0.0.1:8080", "[::1]:8080"]])

@@ -6,15 +6,21 @@ made of. A kind of value is written by its own kind (`fields.Kind.show`), so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from proxy.core.compare.rules import rules_from
-from proxy.core.route import Copying, HeaderMatch, Match, Override, Route, Shadow, Sticky
+from proxy.core.route import Copying, HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
 from proxy.settings.fields import Kind
-from proxy.settings.model import LimitsSection, TimeoutsSection
+from proxy.settings.health_model import BreakerSection, EjectSection, ProbeSection
+from proxy.settings.limits_model import LimitsSection, TimeoutsSection
+from proxy.settings.load_model import AdaptiveSection, QueueSection
+from proxy.settings.model import RouteSection, VersionSection
+from proxy.settings.retry_model import RetrySection
+from proxy.settings.section import keys_of
 from proxy.settings.shadow_model import CompareSection, ShadowSection
 from proxy.settings.units import format_duration, format_size
 from proxy.settings.values import AdminSettings, Settings
@@ -40,8 +46,7 @@ def running_document(settings: Settings) -> Json:
         "timeouts": _section(TimeoutsSection, settings.policy.timeouts),
         "metrics": {"buckets": list(map(format_duration, settings.buckets))},
         "journal": {"events": settings.events_kept},
-        "versions": {version.name: {"servers": [server.address for server in version.servers]}
-                     for version in settings.versions},
+        "versions": {version.name: _version(version) for version in settings.versions},
         "routes": list(map(_route, settings.routes)),
     }
     escaped: Json = _escape(document)
@@ -54,12 +59,43 @@ def _admin(admin: AdminSettings) -> Json:
 
 
 def _section(section: type[BaseModel], values: object) -> Json:
-    """The keys of a section in the file's order, each written by its kind."""
-    return {name: _kind(info.metadata).show(getattr(values, name)) for name, info in section.model_fields.items()}
+    """The keys of a section in the file's order, each written by its kind; what is not given is left out."""
+    return _given({key: _written(section.model_fields[name], getattr(values, name))
+                   for key, name in keys_of(section).items()})
 
 
-def _kind(metadata: list[Any]) -> Kind:
-    return next(entry for entry in metadata if isinstance(entry, Kind))
+def _written(info: FieldInfo, value: Any) -> Any:
+    """A value by its own kind; those of a list by the kind of their items, and pairs as a mapping."""
+    if kind := _kind(info.metadata):
+        return kind.show(value)
+    if get_origin(info.annotation) is dict:
+        return dict(value) or None
+    items = _kind(get_args(get_args(info.annotation)[0])[1:])
+    return [items.show(item) if items else item for item in value]
+
+
+def _kind(metadata: Iterable[Any]) -> Kind | None:
+    return next((entry for entry in metadata if isinstance(entry, Kind)), None)
+
+
+def _or_off(section: type[BaseModel], values: object | None) -> Json | str:
+    return "off" if values is None else _section(section, values)
+
+
+def _version(version: Version) -> Json:
+    health, load = version.health, version.load
+    shown = {"panic": health.panic, "slow_start": health.slow_start_s, "in_flight": load.in_flight,
+             "server_in_flight": load.per_server}
+    kinds = keys_of(VersionSection)
+    return {
+        "servers": [server.address for server in version.servers],
+        "probe": _or_off(ProbeSection, health.probe),
+        "eject": _or_off(EjectSection, health.ejection),
+        "breaker": _or_off(BreakerSection, health.breaker),
+        **{key: _written(VersionSection.model_fields[kinds[key]], value) for key, value in shown.items()},
+        "queue": _section(QueueSection, load),
+        "adaptive": _or_off(AdaptiveSection, load.adaptive),
+    }
 
 
 def _route(route: Route) -> Json:
@@ -72,6 +108,11 @@ def _route(route: Route) -> Json:
         "sticky": route.sticky and _sticky(route.sticky),
         "override": route.override and _override(route.override),
         "shadow": route.shadow and _shadow(route.shadow, route.copying),
+        "retry": _or_off(RetrySection, route.retry if route.retry.on else None),
+        "rescue": route.rescue,
+        "when_down": route.when_down,
+        "spill": route.spill,
+        "priority": _written(RouteSection.model_fields["priority"], route.priority),
     }
     return _given(document)
 
@@ -112,7 +153,7 @@ def _shadow(shadow: Shadow, copying: Copying) -> Json:
         "drop_headers": list(copying.drop_headers), "set_headers": dict(copying.set_headers),
         "max_body": format_size(copying.max_body), "timeout": format_duration(copying.timeout_s),
         "in_flight": copying.in_flight, "memory": format_size(copying.memory), "control": copying.control,
-        "alert_below": _kind(ShadowSection.model_fields["alert_below"].metadata).show(copying.alert_below),
+        "alert_below": _written(ShadowSection.model_fields["alert_below"], copying.alert_below),
         "compare": "off" if copying.compare is None else _compare(copying.compare),
     }
     return _given(document)

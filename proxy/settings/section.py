@@ -33,11 +33,11 @@ def entry(default: Any, shown: Any, description: str, **more: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"default": shown}, **more)
 
 
-def size(default: int, description: str) -> Any:
+def size(default: int, description: str, **more: Any) -> Any:
     """A key that holds bytes."""
-    return entry(default, format_size(default), description)
+    return entry(default, format_size(default), description, **more)
 
 
-def time(default: float, description: str) -> Any:
+def time(default: float, description: str, **more: Any) -> Any:
     """A key that holds seconds."""
-    return entry(default, format_duration(default), description)
+    return entry(default, format_duration(default), description, **more)

@@ -20,8 +20,8 @@ def check_shadow(route: RoutePieces, report: Report) -> None:
     """Report every contradiction inside the shadow of a route."""
     raw = mapping(route.raw.get("shadow"))
     loc = (*route.loc, "shadow")
-    _check_twice((*loc, "drop_headers"), raw.get("drop_headers"), report)
-    _check_twice((*loc, "set_headers"), raw.get("set_headers"), report, of_key=True)
+    check_twice((*loc, "drop_headers"), raw.get("drop_headers"), report)
+    check_twice((*loc, "set_headers"), raw.get("set_headers"), report, of_key=True)
     _check_compare((*loc, "compare"), mapping(raw.get("compare")), report)
     if route.shadow is not None:
         _warn(loc, route, route.shadow, report)
@@ -29,7 +29,7 @@ def check_shadow(route: RoutePieces, report: Report) -> None:
 
 def check_memory(pieces: Pieces, report: Report) -> None:
     """Warn of bounds that, divided by the workers, leave no room for a single copy and the answers."""
-    workers = attempt(parse_count, pieces.data.get("workers")) or usable_cpus()
+    workers = workers_of(pieces)
     for route in pieces.routes:
         if route.shadow is None:
             continue
@@ -41,6 +41,11 @@ def check_memory(pieces: Pieces, report: Report) -> None:
             report.warning(
                 (*loc, "memory"), f"{quote(format_size(shadow.memory))} are {format_size(share)} for each of {workers} "
                                   f"workers; a copy and the answers may need {format_size(most)}")
+
+
+def workers_of(pieces: Pieces) -> int:
+    """How many workers there will be, as far as that can be told."""
+    return attempt(parse_count, pieces.data.get("workers")) or usable_cpus()
 
 
 def _warn(loc: Loc, route: RoutePieces, shadow: ShadowSection, report: Report) -> None:
@@ -59,8 +64,8 @@ def _warn(loc: Loc, route: RoutePieces, shadow: ShadowSection, report: Report) -
             report.warning((*loc, "drop_headers"), f"{quote(name)} is also in `set_headers`, which replaces it anyway")
 
 
-def _check_twice(loc: Loc, names: object, report: Report, *, of_key: bool = False) -> None:
-    """Header names are compared without case."""
+def check_twice(loc: Loc, names: object, report: Report, *, of_key: bool = False) -> None:
+    """Report header names that are given twice: they are compared without case."""
     first: dict[str, str] = {}
     for index, name in enumerate(names if isinstance(names, (list, dict)) else ()):
         if isinstance(name, str):

@@ -6,33 +6,11 @@ What stands in `compare` is read by `core.compare`, so that the file, the API an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
 
 from proxy.core.compare.rules import problems_of, rules_of
 from proxy.core.course import PERCENT_STEPS, is_percentage
-from proxy.http1.target import AUTHORITY, host_name
 from proxy.settings import fields, grammar, units
-
-
-@dataclass(frozen=True, slots=True)
-class OrOff:
-    """Metadata of a section: the word `off` may stand in its place, and means None."""
-
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self._read, handler(source))
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> fields.Schema:
-        return {"anyOf": [{"const": "off"}, handler(core)]}
-
-    @staticmethod
-    def _read(value: Any) -> Any:
-        if isinstance(value, str) and value != "off":
-            raise ValueError("must be a mapping (`key: value`), or `off`")
-        return None if value == "off" else value
 
 
 def _compared(key: str, *, one_of_several: bool = False) -> Callable[[Any], Any]:
@@ -90,25 +68,7 @@ def _copy_header(value: Any) -> str:
     return grammar.parse_header_name(text)
 
 
-def _authority(value: Any) -> str:
-    text = units.text_of(value)
-    if not text.isascii() or host_name(text.encode()) is None:
-        raise ValueError(f"{units.quote(text)} is not a host, such as `new.example.com` or `[::1]:8080`")
-    return text
-
-
-def _flag(value: Any) -> bool:
-    if value in (True, "true"):
-        return True
-    if value in (False, "false"):
-        return False
-    raise ValueError(f"{units.quote(value)} is not `true` or `false`")
-
-
 COPIED_PERCENT = fields.Kind(
     _copied_percent, {"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, fields.PERCENT_TEXT]})
 COPY_HEADER = fields.Kind(_copy_header, fields.pattern(fields.WORD_PATTERN))
-FIELD_VALUE = fields.Kind(grammar.parse_field_value, {"type": ["string", "number"]})
-AUTHORITY_OF_COPIES = fields.Kind(_authority, fields.pattern(AUTHORITY.pattern.decode()))
 RATE_OR_NONE = fields.Kind(_rate_or_none, fields.pattern(rf"none|{fields.DECIMAL}%"), _show_rate)
-FLAG = fields.Kind(_flag, {"anyOf": [{"type": "boolean"}, {"enum": ["true", "false"]}]})

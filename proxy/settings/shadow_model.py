@@ -12,6 +12,7 @@ from pydantic import Field
 from proxy.core.compare.values import Rules
 from proxy.core.route import Copying
 from proxy.settings import fields, shadow_fields
+from proxy.settings.forms import Shorthand
 from proxy.settings.section import Section, entry, size, time
 from proxy.settings.units import GIB, KIB, MIB, format_size
 
@@ -74,11 +75,11 @@ class ShadowSection(Section):
     by: Annotated[Literal["request", "key"], fields.choice("request", "key")] = entry(
         _COPYING.by, _COPYING.by, "`request`: chance picks single requests; `key`: whole clients, by `sticky`.")
     match: CopiedMatchSection = entry(CopiedMatchSection(), {}, "Which requests are copied at all.")
-    host: Annotated[str | None, shadow_fields.AUTHORITY_OF_COPIES] = entry(
+    host: Annotated[str | None, fields.AUTHORITY] = entry(
         None, None, "Host of the copies; the client's, if left out.", examples=["new.example.com"])
     drop_headers: list[Annotated[str, shadow_fields.COPY_HEADER]] = entry(
         [], [], "Header fields that copies lose.", examples=[["Cookie", "Authorization"]])
-    set_headers: dict[Annotated[str, shadow_fields.COPY_HEADER], Annotated[str, shadow_fields.FIELD_VALUE]] = entry(
+    set_headers: dict[Annotated[str, shadow_fields.COPY_HEADER], Annotated[str, fields.FIELD_VALUE]] = entry(
         {}, {}, "Header fields that copies get, in place of the client's.", examples=[{"Authorization": "Bearer test"}])
     max_body: Annotated[int, fields.size(0, 64 * MIB)] = size(
         _COPYING.max_body, "A request with a longer body is not copied.")
@@ -88,9 +89,9 @@ class ShadowSection(Section):
         _COPYING.in_flight, _COPYING.in_flight, "Most copies at once, all workers together.")
     memory: Annotated[int, fields.size(64 * KIB, 64 * GIB)] = size(
         _COPYING.memory, "Most bytes held for copies and answers, all workers together.")
-    control: Annotated[bool, shadow_fields.FLAG] = entry(
+    control: Annotated[bool, fields.FLAG] = entry(
         _COPYING.control, _COPYING.control, "Also copies to the version that answered, to tell noise from differences.")
     alert_below: Annotated[float | None, shadow_fields.RATE_OR_NONE] = entry(
         None, "none", "An event when fewer of the answers match, and when they do again.", examples=["99%"])
-    compare: Annotated[CompareSection | None, shadow_fields.OrOff()] = entry(
+    compare: Annotated[CompareSection | None, Shorthand(off=True)] = entry(
         CompareSection(), {}, "How answers are compared; `off`: not at all.")

@@ -56,6 +56,8 @@ def _nearest(loc: Loc, report: Report) -> str:
     key = str(loc[-1])
     if section is None:
         return ""
+    if key in ("true", "True") and "on" in keys_of(section):
+        return " (a tool made it of `on`, which is a word for true in YAML 1.1: put quotes around it there)"
     if near := report.near(key, keys_of(section)):
         return near
     homes = [dotted for dotted, other in sections() if key in keys_of(other) and other is not section]

@@ -1,4 +1,4 @@
-"""Values with their unit in the text: sizes, rates, durations, percentages, counts and weights.
+"""Values with their unit in the text: sizes, rates, frequencies, durations, percentages, counts and weights.
 
 Invariant: a text is read in exactly one way or refused with the way to write it; nothing is guessed, so `10` is no
 duration, `012` no number and `1:30` no time. What `format_*` writes, `parse_*` reads back.
@@ -20,6 +20,8 @@ _NUMBER = r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?"
 _QUANTITY = re.compile(rf"({_NUMBER}) ?([A-Za-z]*)")
 _DURATION = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in _MICROSECONDS))
 _LEADING_ZERO = re.compile(r"0+[0-9]+(?:\.[0-9]+)?(?![0-9:.])")
+_FREQUENCY = re.compile(rf"({_NUMBER}) ?/ ?([A-Za-z]*)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _QUOTED_LENGTH = 60
 
 
@@ -113,6 +115,17 @@ def parse_rate(value: object) -> int:
     return parse_size(text.removesuffix("/s"))
 
 
+def parse_frequency(value: object) -> float:
+    """So many per second, from `100/s`, `6000/m` or `1/h`."""
+    text = text_of(value)
+    _refuse_leading_zero(text.partition("/")[0].rstrip())
+    match = _FREQUENCY.fullmatch(text)
+    if match is None or match[2] not in _SECONDS:
+        hint = f" (how often? write `{text}/s`)" if re.fullmatch(_NUMBER, text) else ""
+        raise ValueError(f"{quote(text)} is not a frequency, such as `100/s`, `90/m` or `10/h`{hint}")
+    return float(Fraction(match[1]) / _SECONDS[match[2]])
+
+
 def parse_duration(value: object) -> float:
     """Seconds from `50us`, `250ms`, `10s`, `5m`, `2h`, `30d`, or several of them from large to small: `1h30m`."""
     text = text_of(value)
@@ -134,6 +147,18 @@ def format_size(size: int) -> str:
     return f"{size}B"
 
 
+def format_frequency(rate: float) -> str:
+    """The text in the shortest unit of time in which it is exact: 100.0 → `100/s`, 1.5 → `1.5/s`, 1 ÷ 60 → `1/m`."""
+    texts = [f"{_plain(Decimal(repr(float(rate))) * seconds)}/{unit}" for unit, seconds in _SECONDS.items()]
+    return next((text for text in texts if parse_frequency(text) == rate), texts[-1])
+
+
+def _plain(number: Decimal) -> str:
+    """With nine places at most, as numbers are read, and no needless ones."""
+    text = f"{round(number, 9):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def format_duration(seconds: float) -> str:
     """The text in the largest unit that needs no fraction, 75.0 → `75s`, 3600.0 → `1h`; what needs one has it in
     seconds, or in the first unit below that reaches 1: 2.5 → `2.5s`, 0.0025 → `2.5ms`. Exact to the picosecond.
@@ -144,8 +169,7 @@ def format_duration(seconds: float) -> str:
     unit, length = next(
         (unit, length) for unit, length in _MICROSECONDS.items()
         if microseconds % length == 0 or (microseconds >= length and length <= _MICROSECONDS["s"]) or unit == "us")
-    number = f"{round(microseconds / length, 9):f}"
-    return (number.rstrip("0").rstrip(".") if "." in number else number) + unit
+    return _plain(microseconds / length) + unit
 
 
 def format_number(number: float) -> str:

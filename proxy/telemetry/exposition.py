@@ -17,10 +17,10 @@ from prometheus_client.utils import floatToGoString
 
 from proxy.telemetry import shadowing
 from proxy.telemetry.buckets import cumulative
-from proxy.telemetry.counters import DURATION
-from proxy.telemetry.facts import ComparerFacts, Facts, Share, WorkerFacts
+from proxy.telemetry.facts import ComparerFacts, Facts, ServerFacts, Share, WorkerFacts
 from proxy.telemetry.families import FAMILIES, Family
 from proxy.telemetry.fold import Fold
+from proxy.telemetry.names import DURATION
 from proxy.telemetry.procstat import CpuTotals
 from proxy.telemetry.reading import (
     HistogramRows,
@@ -33,7 +33,7 @@ from proxy.telemetry.reading import (
 )
 from proxy.telemetry.scope import Labels
 
-__all__ = ["ComparerFacts", "Exposition", "Facts", "Page", "Share", "WorkerFacts"]
+__all__ = ["ComparerFacts", "Exposition", "Facts", "Page", "ServerFacts", "Share", "WorkerFacts"]
 
 _OPENMETRICS = "application/openmetrics-text"
 _PLAIN_BELOW = 1_000_000

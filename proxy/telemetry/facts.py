@@ -9,16 +9,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+SERVER_STATES = ("up", "suspect", "out", "ejected", "trial", "warming", "drained")
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One version of one route: its weight in force, its part (0 to 1) of the sum, and whether it is the baseline."""
+    """One version of one route: its weight in force, its part (0 to 1) of the sum, and whether it is the baseline.
+
+    `effective`: the part that it is really sent while versions are down; None: the same.
+    """
 
     route: str
     version: str
     share: float
     weight: float
     is_baseline: bool
+    effective: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """One server of one version. `state`: one of `SERVER_STATES`; `up`: whether it takes traffic.
+
+    `suspicion` is φ; `probe_s`: how long the last probe took; both None where it is not probed. `probes`: by outcome.
+    """
+
+    version: str
+    server: str
+    state: str = "up"
+    up: bool = True
+    suspicion: float | None = None
+    probes: Mapping[str, int] = field(default_factory=dict)
+    probe_s: float | None = None
+    ejections: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What its metrics are labelled with."""
+        return self.version, self.server
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +86,7 @@ class Facts:
     made with. `connections_limit`: of all workers together, None when it is not known. `pending`: by route, when its
     unconfirmed change will be undone. `events`: how many there were of each verb since this supervisor started.
     `shadows`: every route with a shadow, and the version that gets the copies. `comparer`: None where none is needed.
+    `health`: what is known of servers, as far as anything is told of them; `down`: versions that take no traffic.
     `last_reload_at`: None while the file was only read at the start.
     """
 
@@ -78,3 +107,5 @@ class Facts:
     login_failures: int = 0
     shadows: tuple[tuple[str, str], ...] = ()
     comparer: ComparerFacts | None = None
+    health: tuple[ServerFacts, ...] = ()
+    down: frozenset[str] = frozenset()

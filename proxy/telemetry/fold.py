@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from proxy.telemetry import counters as counted
+from proxy.telemetry import names as counted
 from proxy.telemetry import shadowing
 from proxy.telemetry.histogram import BOUNDS, Histogram
 from proxy.telemetry.scope import Scope

@@ -8,10 +8,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 
-from proxy.telemetry import counters as counted
 from proxy.telemetry import families as name
+from proxy.telemetry import names as counted
 from proxy.telemetry import procstat, shadowing
-from proxy.telemetry.facts import Facts
+from proxy.telemetry.facts import SERVER_STATES, Facts
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.histogram import Histogram
 from proxy.telemetry.scope import Labels, Scope
@@ -27,6 +27,8 @@ _SUPERVISOR = "supervisor"
 _COMPARER = "comparer"
 _LABELS = {**counted.LABELS, **shadowing.LABELS}
 _READ_APART = frozenset({counted.DURATION, counted.LAG, shadowing.DURATION, counted.SHADOW_FRACTION})
+_ABSENT_UNTIL_SAID = frozenset({counted.CONCURRENCY_LIMIT})
+_ATTEMPTS_FROM_THE_START = ("answered", "error")
 
 
 def read_fold(fold: Fold, facts: Facts) -> dict[str, Rows]:
@@ -38,7 +40,7 @@ def read_fold(fold: Fold, facts: Facts) -> dict[str, Rows]:
             continue
         series = fold.counters(metric) if metric.endswith("_total") else fold.gauges(metric)
         holds = scope.holds(labels)
-        zeros = _compared(facts) if metric == shadowing.COMPARED else _expected(labels, facts)
+        zeros = _zeros(metric, labels, facts)
         rows[metric] = list((zeros | {values: n for values, n in series.items() if holds(values)}).items())
     rows[counted.REQUESTS] = _with_bounded_codes(rows[counted.REQUESTS])
     rows[counted.LAG] = _lags(fold, facts)
@@ -72,17 +74,44 @@ def read_shadow_durations(fold: Fold, facts: Facts) -> HistogramRows:
     return [(key, histogram.buckets, histogram.sum) for key, histogram in found.items() if holds(key)]
 
 
-def _compared(facts: Facts) -> dict[Labels, float]:
-    return {(route, result): 0 for route, _ in facts.shadows for result in ("matched", "different")}
+def _zeros(metric: str, labels: Labels, facts: Facts) -> dict[Labels, float]:
+    """The series that are there from the start, so that their first increment is seen as one."""
+    match metric:
+        case shadowing.COMPARED:
+            return {(route, result): 0 for route, _ in facts.shadows for result in ("matched", "different")}
+        case counted.ATTEMPTS:
+            return {(each.route, each.version, outcome): 0
+                    for each in facts.shares for outcome in _ATTEMPTS_FROM_THE_START}
+        case counted.RESCUES:
+            return {(each.route, each.version, outcome): 0
+                    for each in facts.shares if not each.is_baseline for outcome in counted.RESCUE_OUTCOMES}
+        case counted.DIVERTED:
+            return {(each.route, each.version): 0 for each in facts.shares if not each.is_baseline}
+        case counted.BUDGET_EXHAUSTED:
+            return {(each.route,): 0 for each in facts.shares}
+        case counted.SHED:
+            return {(version, reason): 0 for version in versions_of(facts) for reason in counted.SHED_REASONS}
+        case counted.CLIENT_LIMITED:
+            return {(limit,): 0 for limit in counted.CLIENT_LIMITS}
+    return {} if metric in _ABSENT_UNTIL_SAID else _expected(labels, facts)
 
 
 def _expected(labels: Labels, facts: Facts) -> dict[Labels, float]:
-    """The series that are there from the start, so that their first increment is seen as one."""
-    if not labels:
-        return {(): 0}
-    if labels == _PAIR:
-        return {(share.route, share.version): 0 for share in facts.shares}
+    match labels:
+        case ():
+            return {(): 0}
+        case ("route", "version"):
+            return {(share.route, share.version): 0 for share in facts.shares}
+        case ("version",):
+            return {(version,): 0 for version in versions_of(facts)}
+        case ("version", "server"):
+            return dict.fromkeys(facts.servers, 0)
     return {}
+
+
+def versions_of(facts: Facts) -> list[str]:
+    """Every version of the configuration: each has at least one server."""
+    return list(dict.fromkeys(version for version, _ in facts.servers))
 
 
 def _with_bounded_codes(rows: Rows) -> Rows:
@@ -124,6 +153,29 @@ def read_facts(facts: Facts) -> dict[str, Rows]:
         name.COMPARER_RESTARTS: [((), comparer.restarts) for comparer in comparers],
         name.BUILD: [((facts.version, platform.python_version()), 1)],
         name.START: [((), facts.started_at)],
+        **_health(facts),
+    }
+
+
+def _health(facts: Facts) -> dict[str, Rows]:
+    """What is known of versions and servers, and what it makes of the split."""
+    servers = facts.health
+    return {
+        name.EFFECTIVE_SHARE: [
+            ((each.route, each.version), each.share if each.effective is None else each.effective)
+            for each in facts.shares
+        ],
+        name.VERSION_UP: [((version,), int(version not in facts.down)) for version in versions_of(facts)],
+        name.SERVER_UP: [(each.key, int(each.up)) for each in servers],
+        name.SERVER_STATE: [
+            ((*each.key, state), int(each.state == state)) for each in servers for state in SERVER_STATES
+        ],
+        name.SUSPICION: [(each.key, each.suspicion) for each in servers if each.suspicion is not None],
+        name.PROBES: [
+            ((*each.key, outcome), count) for each in servers for outcome, count in each.probes.items()
+        ],
+        name.PROBE_SECONDS: [(each.key, each.probe_s) for each in servers if each.probe_s is not None],
+        name.EJECTIONS: [(each.key, each.ejections) for each in servers],
     }
 
 

@@ -14,12 +14,13 @@ Labels = tuple[str, ...]
 class Scope:
     """The (route, version) pairs and the (version, server address) pairs of a configuration."""
 
-    __slots__ = ("_pairs", "_routes", "_servers")
+    __slots__ = ("_pairs", "_routes", "_servers", "_versions")
 
     def __init__(self, pairs: Iterable[tuple[str, str]], servers: Iterable[tuple[str, str]]) -> None:
         self._pairs = frozenset(pairs)
         self._servers = frozenset(servers)
         self._routes = frozenset(route for route, _ in self._pairs)
+        self._versions = frozenset(version for version, _ in self._servers)
 
     def holds(self, names: Labels) -> Callable[[Labels], bool]:
         """Return the test for the label values of a metric whose labels have these names."""
@@ -33,4 +34,7 @@ class Scope:
             case ("version", "server"):
                 servers = self._servers
                 return lambda values: values[:2] in servers
+            case ("version", *_):
+                versions = self._versions
+                return lambda values: values[0] in versions
         return lambda _: True

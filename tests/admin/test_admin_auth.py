@@ -18,7 +18,7 @@ CHANGES = [
     ("POST", "/api/v1/config/reload", {}), ("POST", "/api/v1/upgrade", {}), ("POST", "/api/v1/config/validate", {}),
 ]
 READS = ["/api/v1/status", "/api/v1/routes", "/api/v1/routes/shop", "/api/v1/events", "/api/v1/config", "/metrics",
-         "/api/v1/openapi.json"]
+         "/api/v1/openapi.json", "/api/v1/versions", "/api/v1/versions/old"]
 
 
 def nothing_changed(it: Asked) -> bool:

@@ -24,6 +24,20 @@ def test_the_configuration_in_force_is_shown_with_what_was_changed_since() -> No
         assert (answer.body["revision"], answer.body["file"], answer.headers["ETag"]) == (2, "turnout.yaml", '"2"')
         assert answer.body["config"]["routes"][0]["split"] == {"old": 95, "new": 5}
         assert answer.body["courses"] == {"shop": {"split": {"old": 50.0, "new": 50.0}, "shadow": None}}
+        assert answer.body["drained"] == {}
+
+    run(test)
+
+
+def test_what_is_drained_is_shown_too() -> None:
+    async def test(it: Asked) -> None:
+        await it.post("/api/v1/versions/new/drain", {"force": True})
+        answer = await it.get("/api/v1/config")
+        servers = [server.address for server in it.control.commands.settings.versions[1].servers]
+        assert answer.body["drained"] == {"new": servers}
+        text = (await it.get("/api/v1/config", Accept="application/yaml")).body
+        assert f"# drained of version new: {servers[0]}\n" in text
+        assert yaml.safe_load(text) == answer.body["config"]
 
     run(test)
 

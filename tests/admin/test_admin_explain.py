@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 
-from tests.support.admin import Asked, run
+from proxy.ipc.messages import Noticed
+from tests.support.admin import Asked, run, settings
 
 
 async def explain(it: Asked, **body: Any) -> Any:
@@ -106,3 +108,54 @@ def test_what_becomes_of_its_copy_is_told_at_the_end() -> None:
         assert told["why"][-1] == "no copy of it goes to new: only GET, HEAD are copied"
 
     run(test)
+
+
+def down(it: Asked, version: str) -> None:
+    """The breaker of this version is open."""
+    health, snapshot = it.control.health, it.control.supervisor.snapshot
+    health.configure(snapshot)
+    health.noticed(Noticed(version, "", True, 1, health.clock() + 60, 1, "9 of 10 attempts failed"))
+
+
+def test_a_chosen_version_that_is_down_is_told_with_who_is_really_sent_the_request() -> None:
+    async def test(it: Asked) -> None:
+        down(it, "new")
+        told = await explain(it, path="/api", headers={"X-Version": "new"}, client="10.1.2.3")
+        assert (told["version"], told["sent_to"]) == ("new", "old")
+        assert told["why"][-1] == ("version new is down (9 of 10 attempts failed): what it would get goes to old "
+                                   "(when_down: baseline)")
+        well = await explain(it, path="/api")
+        assert (well["version"], well["sent_to"], len(well["steps"]["detours"])) == ("old", "old", 0)
+
+    run(test, start=False)
+
+
+def test_odds_come_with_the_version_that_is_down_and_a_baseline_is_tried_all_the_same() -> None:
+    async def test(it: Asked) -> None:
+        down(it, "old")
+        told = await explain(it, path="/", host="shop.example")
+        assert (told["drawn"], told["sent_to"]) == (True, None)
+        assert told["why"][-1] == ("version old is down (9 of 10 attempts failed): it is tried all the same, since "
+                                   "there is nowhere else to go")
+
+    run(test, start=False)
+
+
+def test_a_version_that_holds_its_requests_is_told_as_such_and_one_that_fails_them_too() -> None:
+    file = settings()
+    [shop, api] = file.routes
+
+    def told_of(when_down: Literal["hold", "fail"]) -> str:
+        said = []
+
+        async def test(it: Asked) -> None:
+            down(it, "new")
+            body = await explain(it, path="/api", headers={"X-Version": "new"}, client="10.1.2.3")
+            assert (body["version"], body["sent_to"]) == ("new", None)
+            said.append(body["why"][-1].rpartition(": ")[2])
+
+        run(test, replace(file, routes=(shop, replace(api, when_down=when_down))), start=False)
+        return str(said[0])
+
+    assert told_of("hold").startswith("what it would get waits for it")
+    assert told_of("fail") == "what it would get is answered with 503"

@@ -11,7 +11,7 @@ import pytest
 from proxy.admin.control import Patience
 from proxy.controlplane.comparer.recordings import MOST_STREAMS
 from proxy.ipc.messages import Stats
-from proxy.telemetry import counters as counted
+from proxy.telemetry import names as counted
 from tests.support.admin import OPERATOR, VIEWER, Asked, run, settings
 from tests.support.comparing import Worker, pair
 from tests.support.deadline import WITHIN_S, until

@@ -89,6 +89,18 @@ def test_a_request_whose_connection_ends_before_an_answer_is_lost(tmp_path: Path
     assert not told.ends
 
 
+def test_a_refusal_is_told_in_turnouts_words(tmp_path: Path) -> None:
+    body = b"503 Too much is asked at once.\nall places are taken\nAt fault: proxy.\n"
+
+    def refuse(connection: socket.socket) -> None:
+        if connection.recv(65_536):
+            connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+                               b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    told = loaded(tmp_path, refuse, accepted=3)
+    assert {each.why for each in told.losses} >= {"answered 503 (Too much is asked at once)"}
+
+
 def test_every_request_says_when_it_was_sent(tmp_path: Path) -> None:
     stamps: list[int] = []
 

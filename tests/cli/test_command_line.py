@@ -29,7 +29,8 @@ def test_what_needs_no_verb_imports_no_verb(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("verb", [["status"], ["weight", "shop", "10"], ["rollback"], ["explain", "/"], ["events"],
-                                  ["config"], ["reload"], ["shadow", "shop"], ["shadow", "shop", "learn"]],
+                                  ["config"], ["reload"], ["drain", "old"], ["shadow", "shop"],
+                                  ["shadow", "shop", "learn"]],
                          ids=lambda verb: str(verb[0]))
 def test_a_verb_asks_without_a_heavy_client(verb: list[str]) -> None:
     loaded = loaded_by(f"from proxy.cli.main import main; main({[*verb, '--admin', 'http://127.0.0.1:1']})")

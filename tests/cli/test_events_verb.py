@@ -46,6 +46,16 @@ def test_what_changes_nothing_and_what_others_wrote_is_shown_safely() -> None:
         assert "\x1b" not in turnout("events", admin=url).stdout
 
 
+def test_what_was_drained_is_named() -> None:
+    of = {"version": "old", "server": "unix:/a", "all": False, "drained": []}
+    one = event(7, verb="drain", route=None, before=of, after={**of, "drained": ["unix:/a"]}, reason="kernel")
+    whole = event(8, verb="restore", route=None, before={**of, "server": None}, after={**of, "server": None}, reason="")
+    with scripted({"GET /api/v1/events": page(one, whole)}) as (url, _):
+        lines = turnout("events", admin=url).stdout.splitlines()
+    assert lines[1].split()[-4:] == ["drain", "old", "unix:/a", "kernel"]
+    assert lines[2].split()[-2:] == ["restore", "old"]
+
+
 def test_no_events_are_told() -> None:
     with scripted({"GET /api/v1/events": page(last_id=0)}) as (url, _):
         assert turnout("events", admin=url).stdout == "No events.\n"

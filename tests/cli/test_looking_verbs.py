@@ -82,6 +82,7 @@ def test_a_request_that_no_route_takes_is_explained_too() -> None:
 CONFIG = {
     "revision": 84, "file": "turnout.yaml", "config": {"listen": ["127.0.0.1:8080"], "access_log": "off"},
     "courses": {"shop": {"split": {"old": 90.0, "new": 10.0}, "shadow": {"to": "new", "percent": 25.0, "methods": []}}},
+    "drained": {"new": ["http://127.0.0.1:9002", "unix:/run/new.sock"]},
 }
 
 
@@ -92,3 +93,4 @@ def test_the_configuration_is_a_file_again() -> None:
     assert yaml.safe_load(text) == CONFIG["config"]
     assert text.startswith("# Turnout's configuration in force, revision 84, from turnout.yaml\n")
     assert "# route shop was changed at run time: split {old: 90, new: 10}; shadow 25 % to new" in text
+    assert "# drained of version new: http://127.0.0.1:9002, unix:/run/new.sock (turnout restore new)" in text

@@ -40,6 +40,16 @@ def test_verbs_routes_and_versions_are_completed() -> None:
         assert "--confirm-within" in offers("turnout weight --", url)
 
 
+def test_versions_and_their_servers_are_completed() -> None:
+    servers = [{"address": "unix:/a", "drained": True}, {"address": "unix:/b", "drained": False}]
+    versions = [{"name": "old", "servers": servers}, {"name": "new", "servers": []}]
+    with scripted({"GET /api/v1/versions": Answer({"revision": 84, "versions": versions})}) as (url, _):
+        assert offers("turnout drain ", url) == ["old", "new"]
+        assert offers("turnout drain old ", url) == ["unix:/b"]
+        assert offers("turnout restore old ", url) == ["unix:/a"]
+        assert offers("turnout restore new ", url) == []
+
+
 def test_what_a_shadow_can_do_is_completed() -> None:
     with scripted(ROUTES) as (url, _):
         assert offers("turnout shadow s", url) == ["shop"]

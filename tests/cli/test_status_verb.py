@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from proxy.cli.main import main
 from proxy.cli.status import render
 from proxy.cli.text import countdown
-from tests.support.scripted_api import STATUS_VIEW
+from tests.support.scripted_api import STATUS_VIEW, Json, server, version
 from tests.support.turnout import between, running
 
 
@@ -45,9 +46,9 @@ def test_the_status_is_readable_at_a_glance() -> None:
     assert lines[0] == "Turnout 9.9 · NOT READY · revision 84 · up 2 h · 1,234 connections on 127.0.0.1:8080"
     assert lines[1] == "  worker 1 is starting"
     rows = [line.split() for line in lines[2:] if line]
-    assert rows[1] == ["shop", "shop.example.com/", "old", "(baseline)", "95", "%", "9,512", "12", "3", "4", "1.2",
-                       "ms", "1.50", "s"]
-    assert rows[2] == ["new", "5", "%", "0", "0", "0", "0", "-", "-"]
+    assert rows[1] == ["shop", "shop.example.com/", "old", "(baseline)", "95", "%", "9,512", "12", "9,515", "14", "4",
+                       "1.2", "ms", "1.50", "s"]
+    assert rows[2] == ["new", "5", "%", "0", "0", "0", "0", "0", "-", "-"]
     assert lines[7:10] == [
         "shop: goes back by itself in 9:05, unless: turnout confirm shop",
         "shop: copies of 25 % go to new; how it answers: turnout shadow shop",
@@ -56,6 +57,64 @@ def test_the_status_is_readable_at_a_glance() -> None:
     rows = rows[3:]
     assert rows[4] == ["0", "serving", "11", "0", "84", "1,234", "0.4", "ms"]
     assert rows[5] == ["1", "dead", "-", "1", "-", "0", "0.0", "ms"]
+
+
+OUT = server("http://127.0.0.1:2", state="ejected", why="5 failures in a row", phi=12.34, ejected_until_s=3.21,
+             probe={"ok": False, "at": 1e9 - 1, "took_ms": 500.0, "detail": "no answer"})
+
+
+def troubled(*servers: Json, effective: Json | None = None, **of_version: Any) -> str:
+    """The status where `new` is like that."""
+    [route] = STATUS_VIEW["routes"]
+    versions = {"old": STATUS_VIEW["versions"]["old"], "new": version("new", *servers, **of_version)}
+    routes = [{**route, "effective": effective or route["effective"]}]
+    return render({**STATUS_VIEW, "versions": versions, "routes": routes}, 1e9)
+
+
+def test_where_all_is_well_nothing_is_said_of_servers() -> None:
+    shown = render(STATUS_VIEW, 1e9)
+    assert "SERVER" not in shown
+    assert "→" not in shown
+    assert "down" not in shown
+
+
+def test_a_version_that_is_down_is_told_with_why_and_with_the_share_that_it_is_really_sent() -> None:
+    shown = troubled(OUT, state="down", why="no server is in", effective={"old": 1.0, "new": 0.0})
+    assert "new is down: no server is in" in shown.splitlines()
+    assert "5 % → 0 %" in shown
+    assert "95 % → 100 %" in shown
+
+
+def test_servers_that_are_not_simply_up_are_listed_and_only_those() -> None:
+    shown = troubled(OUT, server("http://127.0.0.1:3"))
+    [row] = [line for line in shown.splitlines() if "127.0.0.1:2" in line]
+    assert " ".join(row.split()) == (
+        "new http://127.0.0.1:2 ejected 12.3 0 failed 500.0 ms 5 failures in a row (tried again in 3.2 s)")
+    assert "127.0.0.1:3" not in shown
+
+
+def test_requests_that_the_baseline_answered_in_a_candidates_place_are_told() -> None:
+    [route] = STATUS_VIEW["routes"]
+    new = {**route["totals"]["new"], "rescues": {"answered": 1200, "failed": 3}, "diverted": 40}
+    shown = render({**STATUS_VIEW, "routes": [{**route, "totals": {**route["totals"], "new": new}}]}, 1e9)
+    assert "shop: old took requests of new: 1,200 that had failed there and 40 while it was down" in shown.splitlines()
+    assert "shop: 3 requests failed at new and then at old" in shown.splitlines()
+
+
+def test_who_waits_is_told_with_the_limit_in_force() -> None:
+    shown = troubled(server(), queue=1200, limit=16)
+    assert "new: 1,200 requests wait for a place (16 may be in flight)" in shown.splitlines()
+
+
+def test_a_drained_version_says_when_it_is_idle() -> None:
+    drained = server(state="drained", drained=True, why="drained by an operator")
+    assert "new is drained, 2 requests still run there" in troubled({**drained, "in_flight": 2}, state="drained")
+    assert "new is drained, and idle" in troubled({**drained, "idle": True}, state="drained", idle=True)
+    assert "drained, idle" in troubled({**drained, "idle": True}, state="drained", idle=True)
+
+
+def test_what_a_server_says_of_itself_does_not_steer_the_terminal() -> None:
+    assert "\x1b" not in troubled({**OUT, "why": "status 500 \x1b[2J"})
 
 
 def test_a_file_that_could_not_be_loaded_is_told() -> None:

@@ -16,7 +16,7 @@ from proxy.controlplane.comparer.door import open_door
 from proxy.controlplane.comparer.process import COMPARER_COMMAND, NoAnswer
 from proxy.ipc.frames import frame
 from proxy.ipc.pairs import FRAME_LIMIT, Skipped, Wanted
-from proxy.telemetry import counters as counted
+from proxy.telemetry import names as counted
 from proxy.telemetry import shadowing
 from tests.support.comparing import Bench, answered, pair, run, shadowed
 from tests.support.deadline import until

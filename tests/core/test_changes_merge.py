@@ -7,15 +7,17 @@ from hypothesis import strategies as st
 
 from proxy.core import changes
 from proxy.core.merge import initial, merged, steered
-from proxy.core.route import Copying, Match, Route, Shadow
+from proxy.core.route import Copying, Match, Route, Server, Shadow, Version
 from proxy.core.state import Course, State
 
-VERSIONS = ("old", "new")
+NAMES = ("old", "new")
+VERSIONS = tuple(Version(name, (Server("127.0.0.1", 9001),)) for name in NAMES)
+NEXT = Version("next", (Server("127.0.0.1", 9003),))
 SHOP = Route("shop", Match(), (("old", 95.0), ("new", 5.0)), "old")
 CART = replace(SHOP, name="cart", match=Match(path="/cart"))
 
 weights = st.sampled_from([0.0, 1.0, 5.0, 95.0])
-splits = st.tuples(weights, weights).filter(any).map(lambda found: tuple(zip(VERSIONS, found, strict=True)))
+splits = st.tuples(weights, weights).filter(any).map(lambda found: tuple(zip(NAMES, found, strict=True)))
 routes = st.lists(st.sampled_from(["shop", "cart", "api"]), unique=True, min_size=1).flatmap(
     lambda names: st.tuples(*(st.builds(lambda split, name=name: replace(SHOP, name=name, split=split), splits)
                               for name in names)))
@@ -106,7 +108,7 @@ def test_the_order_in_which_the_file_names_versions_is_no_change() -> None:
 def test_a_version_that_comes_or_goes_makes_another_course_and_leaves_nothing_to_undo() -> None:
     state = moved(begun(SHOP), SHOP, 50)
     wider = replace(SHOP, split=(*SHOP.split, ("next", 0.0)))
-    step = merged([wider], (*VERSIONS, "next"), state, known(SHOP))
+    step = merged([wider], (*VERSIONS, NEXT), state, known(SHOP))
     assert step.state.routes["shop"].course == Course(wider.split)
     assert step.state.routes["shop"].before is None
 
@@ -129,7 +131,7 @@ def test_a_route_that_changes_in_anything_else_has_a_new_revision_and_keeps_its_
 
 
 def test_copies_to_a_version_that_is_gone_end_wherever_they_are_remembered() -> None:
-    state = changes.shadow(begun(SHOP), SHOP, (*VERSIONS, "next"), {"to": "next", "percent": 5}).state
+    state = changes.shadow(begun(SHOP), SHOP, (*NAMES, "next"), {"to": "next", "percent": 5}).state
     state = changes.split(state, SHOP, {"new": 1}, 0.0, 60.0).state
     step = merged([SHOP], VERSIONS, state, known(SHOP))
     held = step.state.routes["shop"]
@@ -156,7 +158,7 @@ def test_what_nobody_confirmed_while_turnout_was_away_is_reverted_at_start() -> 
 
 def test_how_copies_are_made_is_the_file_s_also_where_operators_steer() -> None:
     written = replace(SHOP, shadow=Shadow("new", 10.0), copying=Copying(host="a"))
-    state = changes.shadow(begun(written), written, VERSIONS, {"percent": 50}).state
+    state = changes.shadow(begun(written), written, NAMES, {"percent": 50}).state
     now = replace(written, copying=Copying(host="b"))
     step = merged([now], VERSIONS, state, known(written))
     route, = steered([now], step.state)
@@ -165,7 +167,7 @@ def test_how_copies_are_made_is_the_file_s_also_where_operators_steer() -> None:
 
 def test_the_shadow_of_the_file_follows_the_same_rule() -> None:
     with_copies = replace(SHOP, shadow=Shadow("new", 10.0))
-    state = changes.shadow(begun(with_copies), with_copies, VERSIONS, {"percent": 50}).state
+    state = changes.shadow(begun(with_copies), with_copies, NAMES, {"percent": 50}).state
     assert not merged([with_copies], VERSIONS, state, known(with_copies)).moves
     step = merged([SHOP], VERSIONS, state, known(with_copies))
     assert [move.verb for move in step.moves] == ["file-wins"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.choose import choose
-from proxy.core.explain import NOBODY, explain
+from proxy.core.explain import NOBODY, Detour, explain
 from proxy.core.route import HeaderMatch, Match, Override, Route, Sticky
 from proxy.core.split import Race
 from tests.support.deciding import Request, Script, a_route, a_router
@@ -103,3 +103,12 @@ def test_a_client_joins_a_version_at_the_share_that_is_told(key: bytes, split: t
             weight = rest * share / (1 - share)
             pick = Race("shop", names, [weight if i == index else value for i, value in enumerate(values)]).pick
             assert (pick(key) == index) is joined
+
+
+def test_a_version_that_is_not_up_is_told_with_who_is_sent_its_requests() -> None:
+    router = a_router(a_route("shop", (("old", 9.0), ("new", 1.0), ("newer", 0.0))))
+    told = explain(router, Request(), b"", Script([0.5]), {"new": "down", "newer": "down"})
+    assert told.detours == (Detour("new", "down", "old", "baseline"),)  # nobody gives the other anything
+    assert told.version == "old"
+    panic = explain(router, Request(), b"", Script([0.5]), {"old": "down"})
+    assert panic.detours == (Detour("old", "down", "old", "baseline"),)

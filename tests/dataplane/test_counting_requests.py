@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from proxy.dataplane.worker import Worker
+from proxy.telemetry.names import Series
 from tests.support.origins import Peer, answering, ok
 from tests.support.story import Story, dead_address, get, request
+from tests.support.worker import a_snapshot, server_at
 
 
 def test_each_request_counts_once_by_its_status(story: Story) -> None:
@@ -67,9 +72,28 @@ def test_what_is_in_flight_is_a_gauge(story: Story) -> None:
         client.reset()
 
 
-def test_attempts_that_failed_are_counted_at_their_server_although_the_request_succeeded(story: Story) -> None:
-    from tests.support.worker import server_at
+def test_what_a_server_has_in_flight_is_not_older_than_the_change_that_drained_it(story: Story) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.read_to_end()
 
+    origin = story.origin(script)
+    worker = story.worker(origin)
+    client = story.client(worker)
+    client.send(get())
+    worker.wait_until(lambda w: any(c.exchange is not None for c in w.clients))
+    server = server_at(origin).address
+    drained = replace(a_snapshot(origin, revision=2), drained=frozenset({("old", server)}))
+
+    def change(w: Worker) -> list[Series]:
+        w.apply(drained)
+        return w.counters.collect().gauges
+
+    assert ("turnout_server_inflight", ("old", server), 1) in worker.call(change)
+    client.reset()
+
+
+def test_attempts_that_failed_are_counted_at_their_server_although_the_request_succeeded(story: Story) -> None:
     dead = dead_address()
     worker = story.worker(dead, story.strict())
     client = story.client(worker)

@@ -27,10 +27,21 @@ def test_every_example_loads_and_leaves_nothing_to_be_warned_of(path: Path, tmp_
     assert load_file(path, {**ENVIRON, "TURNOUT_TOKEN_FILE": str(tmp_path / "token")}).warnings == ()
 
 
+class EditorLoader(yaml.SafeLoader):
+    """YAML 1.2, as editors read it: only `true` and `false` are booleans (§10.3.2), so that `on` is a key like any."""
+
+
+EditorLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+EditorLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), list("tf"))
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_is_good_to_an_editor(path: Path) -> None:
     validator = Draft202012Validator(json_schema())
-    assert [error.message for error in validator.iter_errors(yaml.safe_load(path.read_text()))] == []
+    data = yaml.load(path.read_text(), EditorLoader)
+    assert [error.message for error in validator.iter_errors(data)] == []
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -70,6 +81,19 @@ def test_the_schema_is_one() -> None:
         "routes: [{name: r, split: {a: 1}, shadow: {to: a, percent: 1, compare: on}}]",
         "routes: [{name: r, split: {a: 1}, shadow: {to: a, percent: 1, compare: {body: xml}}}]",
         "routes: [{name: r, split: {a: 1}, shadow: {to: a, percent: 1, alert_below: 0.99}}]",
+        "versions: {a: {servers: ['http://h'], probe: healthz}}",
+        "versions: {a: {servers: ['http://h'], probe: {interval: 1}}}",
+        "versions: {a: {servers: ['http://h'], probe: {status: [100]}}}",
+        "versions: {a: {servers: ['http://h'], eject: {failures: 50%}}}",
+        "versions: {a: {servers: ['http://h'], breaker: {failures: 5}}}",
+        "versions: {a: {servers: ['http://h'], panic: 0.3}}",
+        "versions: {a: {servers: ['http://h'], in_flight: 0}}",
+        "versions: {a: {servers: ['http://h'], queue: many}}",
+        "routes: [{name: r, split: {a: 1}, retry: {'on': [500]}}]",
+        "routes: [{name: r, split: {a: 1}, retry: sometimes}]",
+        "routes: [{name: r, split: {a: 1}, when_down: wait}]",
+        "routes: [{name: r, split: {a: 1}, priority: 2}]",
+        "limits: {client_rate: 100}",
     ],
 )
 def test_an_editor_sees_most_mistakes(text: str) -> None:

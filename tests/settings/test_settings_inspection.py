@@ -57,6 +57,18 @@ def test_what_is_wrong_beside_a_variable_is_told_all_the_same() -> None:
     assert [problem.where for problem in found.problems] == ["config:2:1"]
 
 
+def test_nothing_is_concluded_from_health_and_load_that_variables_hold() -> None:
+    found = inspect("""\
+limits: {client_rate: "${RATE}", client_burst: 5}
+versions:
+  old: {servers: [http://127.0.0.1:9001], probe: "${PROBE}", eject: {for: "${FOR}", at_most: 50ms}}
+  new: {servers: [http://127.0.0.1:9002], queue: "${QUEUE}", breaker: "${BREAKER}"}
+routes:
+  - {name: shop, split: {old: 1, new: 1}, when_down: hold, rescue: "${RESCUE}", retry: {on: ["${CAUSE}"]}}
+""")
+    assert found.problems == found.warnings == ()
+
+
 def test_no_file_is_opened_and_none_is_known_to_be_there(tmp_path: Path) -> None:
     there = tmp_path / "token"
     there.write_text("a-token-of-sixteen-and-more\n")

@@ -16,7 +16,7 @@ from proxy.core.snapshot import Limits, Policy, Snapshot, Timeouts
 from proxy.errors import ConfigError
 from proxy.settings import Settings, from_urls, load_bytes, load_file
 from proxy.settings.cpus import usable_cpus
-from proxy.settings.model import LimitsSection, TimeoutsSection
+from proxy.settings.limits_model import LimitsSection, TimeoutsSection
 from proxy.settings.shadow_model import CompareSection
 
 VERSIONS = "versions: {old: {servers: ['http://h:1']}, new: {servers: ['http://h:2']}}\n"

@@ -12,6 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.core.health.values import Breaker, Ejection, Health, Probe
+from proxy.core.overload.values import Adaptive, Load
+from proxy.core.retry import Retry
 from proxy.core.route import Shadow
 from proxy.settings import Settings, differences_needing_upgrade, from_urls, load_bytes, load_file, running_document
 from proxy.settings.schema import keys
@@ -28,14 +31,26 @@ watch: none
 secret: only-for-trying-it-out
 access_log: "/var/log/$$HOME/access.log"
 trusted_proxies: [10.0.0.0/8, "fd00::/8"]
-limits: {body: 1.5MiB, body_rate: none, head: 1000B}
+limits: {body: 1.5MiB, body_rate: none, head: 1000B, memory: 1.5GiB, client_connections: 7, client_rate: 90/m,
+         client_burst: 3}
 timeouts: {connect: 2.5ms, drain: 0s, tunnel_grace: 0s, orphan: 1h30m, keepalive: 1d1ms}
 metrics: {buckets: [50us, 1.5ms, 2.5s, 2m]}
 journal: {events: 100}
 versions:
-  "null": {servers: ["unix:/run/a.sock"]}
-  "012": {servers: ["http://[::1]:9000", "http://app"]}
-  no: {servers: ["http://app:81"]}
+  "null": {servers: ["unix:/run/a.sock"], eject: off, breaker: off, queue: 7, panic: 0%, adaptive: on}
+  "012": {servers: ["http://[::1]:9000", "http://app"], probe: "/a?b=$$c", queue: 7}
+  no:
+    servers: ["http://app:81"]
+    probe: {path: /h, interval: 1.5s, timeout: 2ms, rise: 1, fall: 100, status: [204, 300-399], body: "$$ok",
+            host: "a:1", headers: {X-A: "$$"}, phi_warn: 0.5, phi_out: 12}
+    eject: {failures: 1, for: 50ms, at_most: 1.5h}
+    breaker: {failures: 33.3%, requests: 1, within: 1s, for: 50ms, trials: 1}
+    panic: 12.5%
+    slow_start: 1.5s
+    in_flight: 100
+    server_in_flight: 10
+    queue: {length: 3, wait: 2.5ms}
+    adaptive: {smallest: 3, largest: 3}
 routes:
   - name: on
     match:
@@ -45,6 +60,12 @@ routes:
     salt: "${NOT_SET:-a$$b}"
     sticky: {by: cookie, name: a$$b, max_age: none, mode: session}
     override: {header: X-V, from: ["::/0"]}
+    retry: {on: [504, connect], attempts: 10, per_try: 1.5ms, backoff: 0s, backoff_at_most: 1m, body: 1000B,
+            idempotency_key: true, budget: 333.3%, budget_floor: 1/m}
+    rescue: true
+    when_down: hold
+    spill: 0
+    priority: low
     shadow:
       {to: no, percent: 12.5%, methods: [POST], by: key, match: {path: /a$$b, header: {X-M: "$$"}}, host: "[::1]:80",
        drop_headers: [Cookie], set_headers: {Authorization: "$$x"}, max_body: 1000B, timeout: 1.5s, in_flight: 7,
@@ -55,7 +76,8 @@ routes:
                  endpoints: ["/items/{}"]}}
   - {name: wild, match: {host: "*.example.com"}, split: {no: 87.5%, "012": 12.5%}, sticky: {app_cookie: J$$},
      shadow: {to: no, percent: 0.01, compare: off, match: {header: {X-M: {present: true}}}}}
-  - {name: head, match: {path: /h}, split: {no: 1, "012": 0}, sticky: {by: header, name: X-Key}}
+  - {name: head, match: {path: /h}, split: {no: 1, "012": 0}, sticky: {by: header, name: X-Key},
+     retry: off, when_down: fail, priority: high}
   - {name: addr, match: {path: /x}, split: {no: 1, "012": 0}, sticky: {by: address}, override: {cookie: c, query: q}}
 """
 
@@ -104,6 +126,45 @@ def test_every_quantity_is_written_exactly(connect: float, orphan: float, body: 
     assert again(settings).routes[0].split[0][1] == pytest.approx(weight + 1e-6, abs=1e-9)
 
 
+def seconds(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high).map(lambda number: round(number, 6))
+
+
+def parts(low: int, high: int) -> st.SearchStrategy[float]:
+    """Percentages in steps of a thousandth, as the fractions that they are."""
+    return st.integers(low * 1000, high * 1000).map(lambda thousandths: thousandths / 100_000)
+
+
+PROBES = st.builds(
+    Probe, st.sampled_from(["/", "/h?a=$b"]), seconds(0.1, 3600), seconds(0.001, 1), st.integers(1, 100),
+    st.integers(1, 100), st.lists(st.sampled_from([(200, 299), (204, 204)]), min_size=1, max_size=3).map(tuple),
+    st.none() | st.sampled_from(["ok", "null", "${x}", "1e3"]), st.none() | st.just("[::1]:80"),
+    st.sampled_from([(), (("x-a", "yes"), ("x-b", "$"))]), st.none() | st.sampled_from([0.1, 5.0]),
+    st.none() | st.sampled_from([5.5, 1000.0]))
+HEALTHS = st.builds(
+    Health, st.none() | PROBES, st.none() | st.builds(Ejection, st.integers(1, 1000), seconds(0.05, 9), seconds(9, 99)),
+    st.none() | st.builds(Breaker, parts(1, 99), st.integers(1, 9), seconds(1, 600), seconds(0.05, 3600),
+                          st.integers(1, 9)),
+    parts(0, 100), seconds(0, 3600))
+CAPS = st.none() | st.integers(3, 1_000_000)
+LOADS = st.builds(Load, CAPS, CAPS, st.integers(0, 1_000_000), seconds(0.001, 600),
+                  st.none() | st.builds(Adaptive, st.integers(1, 9), st.integers(9, 1_000_000)))
+RETRIES = st.just(Retry(on=(), attempts=1)) | st.builds(
+    Retry, st.sampled_from([("connect",), ("504", "reset")]), st.integers(1, 10), st.none() | seconds(0.001, 3600),
+    seconds(0, 9), seconds(9, 60), st.integers(0, 1 << 26), st.booleans(), parts(0, 1000),
+    st.integers(0, 10**9).map(lambda number: number / 10**4))
+
+
+@given(HEALTHS, LOADS, RETRIES, st.booleans(), st.sampled_from(["baseline", "fail"]), st.integers(0, 2))
+def test_health_load_and_attempts_are_written_exactly(
+        health: Health, load: Load, retry: Retry, rescue: bool, when_down: Any, priority: int) -> None:
+    settings = read("versions: {a: {servers: ['http://a']}}\nroutes: [{name: r, split: {a: 1}}]\n")
+    version = replace(settings.versions[0], health=health, load=load)
+    route = replace(settings.routes[0], retry=retry, rescue=rescue, when_down=when_down, priority=priority)
+    settings = replace(settings, versions=(version,), routes=(route,))
+    assert again(settings) == settings
+
+
 def test_no_secret_is_in_it() -> None:
     text = (CONFIG / "full.yaml").read_text().replace("token_file: \"${TURNOUT_TOKEN_FILE}\"", "token_env: OTHER")
     settings = read(text, {"TURNOUT_TOKEN": SECRETS[0], "OTHER": "fedcba9876543210"})
@@ -145,6 +206,7 @@ GOOD = "versions: {a: {servers: ['http://a']}}\nroutes: [{name: r, split: {a: 1}
         ("timeouts: {drain: 1s}\nlimits: {head: 1KiB}\naccess_log: stdout\nwatch: 5s", ()),
         ("metrics: {buckets: [1s]}\ntrusted_proxies: [10.0.0.0/8]\nsecret: 0123456789abcdef", ()),
         ("admin: {tokens: [{name: a, role: viewer, token_env: A}]}", ()),
+        ("limits: {memory: 1GiB, client_connections: 5, client_rate: 5/s, client_burst: 9}", ()),
         ("state_dir: memory\nworkers: 7\nlisten: 0.0.0.0:80", ("listen", "workers", "state_dir")),
     ],
 )  # fmt: skip
@@ -154,6 +216,23 @@ def test_what_a_reload_cannot_change_is_named(line: str, names: tuple[str, ...])
     new = read(GOOD + ("" if "workers" in line else "workers: 2\n") + line, environ)
     assert differences_needing_upgrade(old, new) == names
     assert differences_needing_upgrade(new, old) == names
+
+
+@pytest.mark.parametrize("keys", [
+    "probe: /h", "eject: off", "breaker: off", "panic: 1%", "slow_start: 1s", "in_flight: 9", "queue: 9",
+    "adaptive: on",
+])
+def test_how_a_version_is_judged_and_what_it_is_given_may_change_while_it_runs(keys: str) -> None:
+    old, new = read(GOOD), read(GOOD.replace("['http://a']", f"['http://a'], {keys}"))
+    assert old.versions != new.versions
+    assert differences_needing_upgrade(old, new) == ()
+
+
+@pytest.mark.parametrize("keys", ["retry: off", "rescue: true", "when_down: fail", "spill: 9", "priority: high"])
+def test_what_becomes_of_failed_requests_may_change_while_it_runs(keys: str) -> None:
+    old, new = read(GOOD), read(GOOD.replace("split: {a: 1}", f"split: {{a: 1}}, {keys}"))
+    assert old.routes != new.routes
+    assert differences_needing_upgrade(old, new) == ()
 
 
 def test_the_order_of_addresses_is_no_difference() -> None:

@@ -23,6 +23,7 @@ from proxy.controlplane.events import TURNOUT
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.workers.listeners import open_listeners
+from proxy.core.draining import out_of_service
 from proxy.core.listen import Listen
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
@@ -65,6 +66,8 @@ def settings(*, tokens: bool = False, admin: str = "127.0.0.1:0", more: str = ""
 
 _SILENT = socket.create_server(("127.0.0.1", 0))
 """Connections are queued here as long as the tests run: a baseline that is not known to be down."""
+SILENT = f"http://127.0.0.1:{_SILENT.getsockname()[1]}"
+"""Its address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +131,7 @@ async def asked(
     """Serve the admin API of these settings. `start`: whether the workers are started."""
     of = of or settings()
     journal = Journal.open(None if state_dir is None else os.fspath(state_dir), keep=of.events_kept)
-    versions = [version.name for version in of.versions]
-    state = initial(of.routes, versions, journal.state, time.time()).state
+    state = initial(of.routes, of.versions, journal.state, time.time()).state
     supervisor = Supervisor(_compiled(of, state), open_listeners([LOCAL], 2), 2, worker_command=command(script))
     comparer = Comparer(supervisor)
     supervisor.on_snapshot = comparer.configure
@@ -159,7 +161,8 @@ async def asked(
 
 
 def _compiled(of: Settings, state: State) -> Snapshot:
-    return replace(of.snapshot(state.revision, b"s" * 32), routes=steered(of.routes, state))
+    return replace(of.snapshot(state.revision, b"s" * 32), routes=steered(of.routes, state),
+                   drained=out_of_service(state.drained, of.versions))
 
 
 def run(test: Callable[[Asked], Coroutine[Any, Any, None]], of: Settings | None = None, **more: Any) -> None:

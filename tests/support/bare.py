@@ -36,7 +36,7 @@ from proxy.controlplane.workers.process import WORKER_COMMAND
 from proxy.core.listen import Listen
 from proxy.core.route import Route
 from proxy.core.snapshot import Snapshot
-from proxy.telemetry.counters import REQUESTS
+from proxy.telemetry.names import REQUESTS
 from tests.support.deadline import WITHIN_S, wait_until
 from tests.support.origins import Origin
 from tests.support.worker import a_snapshot

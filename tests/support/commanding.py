@@ -21,6 +21,7 @@ from proxy.controlplane.events import Author, Event
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Patience, Supervisor
 from proxy.controlplane.workers.listeners import open_listeners
+from proxy.core.draining import out_of_service
 from proxy.core.listen import Listen
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
@@ -108,7 +109,8 @@ class Desk:
 
 def compiled(settings: Settings, state: State) -> Snapshot:
     """A snapshot as the program makes it."""
-    return replace(settings.snapshot(state.revision, b"s" * 32), routes=steered(settings.routes, state))
+    return replace(settings.snapshot(state.revision, b"s" * 32), routes=steered(settings.routes, state),
+                   drained=out_of_service(state.drained, settings.versions))
 
 
 @asynccontextmanager
@@ -118,7 +120,7 @@ async def desk(
     """Start as the program does; no worker is started unless `script` says what it is to do."""
     time = time or Time()
     journal = Journal.open(None if state_dir is None else os.fspath(state_dir), keep=settings.events_kept)
-    begun = initial(settings.routes, [version.name for version in settings.versions], journal.state, time())
+    begun = initial(settings.routes, settings.versions, journal.state, time())
     listeners = open_listeners([Listen("127.0.0.1", 0)], 2)
     supervisor = Supervisor(
         compiled(settings, begun.state), listeners, 2, worker_command=command(script or ""), patience=QUICK)
@@ -130,7 +132,7 @@ async def desk(
         if script is not None:
             await supervisor.start()
         async with commands:
-            await commands.begin(begun.moves)
+            await commands.begin(begun.entries)
             yield Desk(commands, supervisor, journal, time)
     finally:
         await supervisor.stop(1.0)

@@ -10,6 +10,17 @@ from proxy.controlplane.events import Author, Event
 from proxy.core.route import Shadow
 from proxy.core.state import Course, Pending, RouteState, State
 
+SCHEMA_1 = """
+CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, digest INTEGER NOT NULL);
+CREATE TABLE routes (name TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, origin TEXT NOT NULL,
+        verb TEXT NOT NULL, route TEXT, before TEXT, after TEXT, reason TEXT NOT NULL, revision INTEGER NOT NULL,
+        digest INTEGER NOT NULL);
+CREATE INDEX events_of_route ON events (route);
+"""
+"""The tables as the first release made them, and the second; the third has one for what is drained."""
+
 CI = Author("ci", "10.0.0.7:51234")
 
 
@@ -24,11 +35,12 @@ def first_state(routes: int = 3) -> State:
 
 
 def with_split(state: State, route: str, new: float) -> State:
-    """The state after one change of one route."""
+    """The state after one change of one route, and of what is drained: one server more or less, or a version."""
     revision = state.revision + 1
     was = state.routes[route]
     now = replace(was, course=course(new), revision=revision, before=was.course, pending=Pending(1e9 + new, was.course))
-    return State(revision, {**state.routes, route: now})
+    turned = ("new", "") if revision % 7 == 0 else ("old", f"http://10.0.0.{revision % 5}:80")
+    return State(revision, {**state.routes, route: now}, state.drained ^ {turned})
 
 
 def event(revision: int, route: str | None = "route-0", verb: str = "split", reason: str = "it is time") -> Event:

@@ -36,6 +36,10 @@ class Peer:
         """Up to and with the next empty line; shorter only when the connection ends."""
         return self.read_until(b"\r\n\r\n")
 
+    def unread(self, data: bytes) -> None:
+        """Have this read once more."""
+        self._unread = data + self._unread
+
     def read_until(self, mark: bytes) -> bytes:
         data = b""
         while mark not in data:

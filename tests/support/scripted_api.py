@@ -74,13 +74,25 @@ def refusal(status: int, kind: str, detail: str, fields: str = "", **more: Any) 
 def route(name: str = "shop", split: Mapping[str, float] | None = None, **more: Any) -> Json:
     """A route as the API shows one."""
     split = dict(split or {"old": 95.0, "new": 5.0})
-    total = sum(split.values())
+    shares = {version: weight / sum(split.values()) for version, weight in split.items()}
     return {
         "name": name, "revision": 84, "generation": 0, "host": None, "path": "/", "methods": [],
         "baseline": next(iter(split)), "sticky": None, "split": split,
-        "shares": {version: weight / total for version, weight in split.items()}, "shadow": None, "as_written": False,
-        "can_undo": True, "pending": None, **more,
+        "shares": shares, "effective": shares, "shadow": None, "as_written": False, "can_undo": True, "pending": None,
+        **more,
     }
+
+
+def server(address: str = "http://127.0.0.1:1", **more: Any) -> Json:
+    """A server as the API shows one that is well and not probed."""
+    return {"address": address, "state": "up", "why": "", "phi": None, "in_flight": 0, "idle": False, "drained": False,
+            "probe": None, "ejected_until_s": None, **more}
+
+
+def version(name: str, *servers: Json, **more: Any) -> Json:
+    """A version as the API shows one that is well."""
+    return {"name": name, "state": "up", "why": "", "in_flight": sum(each["in_flight"] for each in servers),
+            "idle": False, "queue": 0, "limit": None, "servers": list(servers), **more}
 
 
 def changed(*routes: Json, several: bool = False, workers: int = 4, **more: Any) -> Answer:
@@ -95,17 +107,19 @@ def changed(*routes: Json, several: bool = False, workers: int = 4, **more: Any)
 STATUS_VIEW: Json = {
     "turnout": "9.9", "revision": 84, "uptime_s": 7300.0, "ready": False, "reasons": ["worker 1 is starting"],
     "listen": ["127.0.0.1:8080"], "connections": 1234, "restarts": 1,
-    "versions": {"old": {"servers": ["http://127.0.0.1:1"]}, "new": {"servers": ["http://127.0.0.1:2"]}},
+    "versions": {"old": version("old", server("http://127.0.0.1:1")), "new": version("new", server("http://127.0.0.1:2"))},
     "routes": [{
         "name": "shop", "host": "shop.example.com", "path": "/", "methods": [], "baseline": "old", "sticky": None,
-        "split": {"old": 95, "new": 5}, "shares": {"old": 0.95, "new": 0.05},
+        "split": {"old": 95, "new": 5}, "shares": {"old": 0.95, "new": 0.05}, "effective": {"old": 0.95, "new": 0.05},
         "shadow": {"to": "new", "percent": 25.0, "methods": []},
         "pending": {"until": 1e9, "seconds_left": 544.2, "back_to": {"split": {"old": 100, "new": 0}, "shadow": None}},
         "last_change": {"at": 1e9 - 180, "author": "ci", "verb": "split", "reason": "a twentieth\x1b[2J"},
         "totals": {
             "old": {"requests": 9512, "codes": {"200": 9500, "500": 10, "503": 2}, "retries": 3, "in_flight": 4,
+                    "attempts": {"answered": 9500, "error": 12, "reset": 2, "gone": 1}, "rescues": {}, "diverted": 0,
                     "p50_s": 0.0012, "p99_s": 1.5},
-            "new": {"requests": 0, "codes": {}, "retries": 0, "in_flight": 0, "p50_s": None, "p99_s": None},
+            "new": {"requests": 0, "codes": {}, "attempts": {}, "retries": 0, "rescues": {}, "diverted": 0,
+                    "in_flight": 0, "p50_s": None, "p99_s": None},
         },
     }],
     "workers": [

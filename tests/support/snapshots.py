@@ -51,7 +51,8 @@ _policies = st.builds(
     names,
 )
 snapshots = st.builds(
-    Snapshot, st.integers(0, 2**53), _tuples(_versions), _tuples(_routes), _policies, st.binary(), names)
+    Snapshot, st.integers(0, 2**53), _tuples(_versions), _tuples(_routes), _policies, st.binary(), names,
+    st.frozensets(st.tuples(names, names), max_size=3))
 
 
 def small_snapshot(revision: int = 1) -> Snapshot:

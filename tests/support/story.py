@@ -10,7 +10,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from proxy.core.route import Server
 from proxy.core.snapshot import Snapshot
@@ -22,6 +22,7 @@ from tests.support.strict import Message
 from tests.support.wire import Address, Wire, open_socket
 from tests.support.worker import RunningWorker, a_snapshot
 
+AnyOrigin = TypeVar("AnyOrigin", bound=Origin)
 SWEPT_S = 1.0
 """Added to a time-out when the clock is moved: deadlines are set from the last sweep and compared in the next."""
 
@@ -54,7 +55,7 @@ class WatchedWorker(RunningWorker):
         """Whether nothing is in flight, by every way of counting."""
         busy = [
             balancer.in_flight(server)
-            for site in self.sites for _, balancer in site.balancers.values() for server in balancer.servers
+            for site in self.sites for balancer in site.fleets.values() for server in balancer.servers
         ]
         tallies = [backend.tally.inflight for site in self.sites for backends in site.backends for backend in backends]
         lent = [connection for pool in self.pools for connection in pool.connections if connection.exchange is not None]
@@ -91,6 +92,11 @@ class Story:
 
     def origin(self, script: Script, **options: Any) -> Origin:
         return self._ends.enter_context(Origin(script, **options))
+
+    def join(self, origin: AnyOrigin) -> AnyOrigin:
+        """Have this one end with the story."""
+        self._ends.enter_context(origin)
+        return origin
 
     def strict(self, answer: Callable[[Message], bytes] | None = None, **options: Any) -> StrictOrigin:
         return self._ends.enter_context(StrictOrigin(answer, **options) if answer else StrictOrigin(**options))
@@ -142,7 +148,7 @@ def describe(worker: WatchedWorker) -> str:
     lines = [f"pool {pool.label}: {[c.exchange for c in pool.connections]}" for pool in worker.pools]
     for site in worker.sites:
         lines += [f"{name}: {[balancer.in_flight(s) for s in balancer.servers]}"
-                  for name, (_, balancer) in site.balancers.items()]
+                  for name, balancer in site.fleets.items()]
         lines += [f"{b.tally.route}/{b.version}: {b.tally.inflight}" for bs in site.backends for b in bs]
     lines.append(f"uploads {worker.worker.uploads}, clients {[c.exchange for c in worker.worker.clients]}")
     return "; ".join(lines)

@@ -104,11 +104,15 @@ class Turnout:
 
 
 @contextmanager
-def running(*arguments: str, environ: Mapping[str, str] | None = None) -> Iterator[Turnout]:
-    """Start `turnout run` with these arguments; it is ended, and its workers with it, when the block is left."""
+def running(*arguments: str, environ: Mapping[str, str] | None = None, descriptors: int = 0) -> Iterator[Turnout]:
+    """Start `turnout run` with these arguments; it is ended, and its workers with it, when the block is left.
+
+    `descriptors`: how many files each of its processes may open; 0 for as many as here.
+    """
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    limited = ("sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh") if descriptors else ()
     process = subprocess.Popen(
-        [*COMMAND, "run", *arguments],
+        [*limited, *COMMAND, "run", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

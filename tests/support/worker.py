@@ -104,6 +104,14 @@ class RunningWorker:
         moved = self.call(move)
         self.wait_until(lambda worker: worker.now >= moved)
 
+    def leap(self, seconds: float) -> None:
+        """The same with a sweep at once, for tests in which much time passes."""
+        def sweep(worker: Worker) -> None:
+            self._ahead_s += seconds
+            worker._sweeping.cancel()
+            worker._sweep()
+        self.call(sweep)
+
     def settle(self) -> None:
         """Wait until the worker has read what had been sent to it before this was called."""
         for _ in range(2):

@@ -6,9 +6,10 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.telemetry import counters as metric
-from proxy.telemetry.counters import LABELS, Counters
+from proxy.telemetry import names as metric
+from proxy.telemetry.counters import Counters
 from proxy.telemetry.fold import Fold
+from proxy.telemetry.names import LABELS
 
 _requests = st.lists(
     st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["old", "new"]), st.sampled_from([200, 404, 503]),
@@ -50,11 +51,33 @@ def test_every_reported_series_has_the_labels_of_its_metric() -> None:
     counters.upstream_error("new", "http://127.0.0.1:1", "connect-failed")
     shadow = counters.shadow("shop")
     shadow.outcomes["answered"] = shadow.skipped["memory"] = 1
+    tally.attempt_failed("reset")
+    tally.rescued("answered")
+    tally.diverted = 1
+    counters.budget_exhausted("shop")
+    counters.limited("rate")
+    fleet = counters.fleet("new")
+    fleet.shed("queue-full")
+    fleet.queued = fleet.waiting = fleet.limit = 1
+    fleet.in_flight["http://127.0.0.1:1"] = 1
     delta = counters.collect()
     series = [(name, labels) for name, labels, _ in delta.counters + delta.gauges]
     series += [(name, labels) for name, labels, _, _ in delta.histograms]
     assert {name for name, _ in series} == set(LABELS)
     assert all(len(labels) == len(LABELS[name]) for name, labels in series)
+
+
+def test_an_attempt_that_failed_is_not_counted_among_the_good_answers() -> None:
+    counters, fold = Counters(), Fold()
+    tally = counters.tally("shop", "new")
+    tally.inflight = 3
+    tally.done(200, 0.1)
+    tally.done(502, 0.1)
+    tally.not_good += 1
+    tally.attempt_failed("connect")
+    tally.done(200, 0.1)
+    fold.add(1, *counters.collect())
+    assert fold.counters(metric.ATTEMPTS) == {("shop", "new", "answered"): 2, ("shop", "new", "connect"): 1}
 
 
 def test_an_idle_worker_reports_gauges_only() -> None:

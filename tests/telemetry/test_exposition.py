@@ -13,10 +13,10 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from proxy.clock import monotonic
-from proxy.telemetry import counters as metric
+from proxy.telemetry import names as metric
 from proxy.telemetry import shadowing
 from proxy.telemetry.counters import Counters
-from proxy.telemetry.exposition import ComparerFacts, Exposition, Page, WorkerFacts
+from proxy.telemetry.exposition import ComparerFacts, Exposition, Page, ServerFacts, WorkerFacts
 from proxy.telemetry.families import FAMILIES, series_names
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.histogram import BOUNDS
@@ -24,6 +24,10 @@ from tests.support.scrape import BUCKETS, Series, facts, samples
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 NEW = (("route", "shop"), ("version", "new"))
+SERVER = ("new", "http://127.0.0.1:9002")
+OF_SERVER = (("server", SERVER[1]), ("version", "new"))
+EJECTED = ServerFacts(*SERVER, state="ejected", up=False, suspicion=7.5, probes={"ok": 40, "timeout": 2},
+                      probe_s=0.004, ejections=3)
 
 names = st.text(st.sampled_from('ab\\"\nü%{}, '), min_size=1, max_size=6)
 numbers = st.floats(0, 1e18) | st.integers(0, 10**12) | st.just(float("inf"))
@@ -60,6 +64,16 @@ def shadowed(fold: Fold) -> Fold:
     return fold
 
 
+def pressed(fold: Fold) -> Fold:
+    """The same with what two workers say of a version that has more to do than it can."""
+    for process in (8, 9):
+        fold.add(process, [(metric.ATTEMPTS, ("shop", "new", "reset"), 2), (metric.SHED, ("new", "queue-full"), 3),
+                           (metric.CLIENT_LIMITED, ("rate",), 1)],
+                 [(metric.CONCURRENCY_LIMIT, ("new",), 16), (metric.QUEUE_LENGTH, ("new",), 4),
+                  (metric.SERVER_INFLIGHT, SERVER, 8)], [])
+    return fold
+
+
 @given(
     st.lists(st.tuples(names, names), min_size=1, max_size=4, unique=True),
     st.lists(numbers, min_size=6, max_size=6),
@@ -75,7 +89,7 @@ def test_a_page_is_byte_for_byte_what_the_clients_own_encoders_make_of_it(
         [(metric.INFLIGHT, pairs[-1], values[2]), (metric.LAG, (), values[3])],
         [(metric.DURATION, pairs[0], buckets, values[4]), (shadowing.DURATION, pairs[0], buckets, values[4])],
     )
-    told = facts(pairs, workers=[WorkerFacts(0, None, "serving", 3, life=1)])
+    told = replace(facts(pairs, workers=[WorkerFacts(0, None, "serving", 3, life=1)]), health=(EJECTED,))
     page = Exposition(fold, BUCKETS).take(replace(told, started_at=values[5]))
     assert page.text(None)[0] == generate_latest(page)
     assert page.text(OPENMETRICS)[0] == generate_openmetrics(page)  # type: ignore[no-untyped-call]
@@ -127,9 +141,9 @@ def test_a_full_page_shows_every_metric_of_the_table() -> None:
     told = replace(
         facts(supervisor_pid=os.getpid(), workers=[WorkerFacts(0, os.getpid(), "serving", 2, life=1)]),
         connections_limit=20_000, pending={"shop": 1_700_000_600.0}, events={"split": 4},
-        shadows=(("shop", "newest"),), comparer=ComparerFacts(None, True, 1),
+        shadows=(("shop", "newest"),), comparer=ComparerFacts(None, True, 1), health=(EJECTED,),
     )
-    shown = {name for name, _ in samples(Exposition(shadowed(folded()), BUCKETS).render(told, None)[0])}
+    shown = {name for name, _ in samples(Exposition(pressed(shadowed(folded())), BUCKETS).render(told, None)[0])}
     assert shown == {name for family in FAMILIES.values() for name in series_names(family)}
 
 
@@ -279,3 +293,57 @@ def test_a_shadow_that_is_no_more_leaves_the_page() -> None:
     shown = samples(Exposition(shadowed(folded()), BUCKETS).render(facts(), None)[0])
     assert not [labels for name, labels in shown if ("version", "newest") in labels]
     assert not [name for name, _ in shown if name == "turnout_shadow_fraction"]
+
+
+def test_attempts_and_answers_are_told_apart_and_a_version_that_never_failed_has_a_zero() -> None:
+    shown = samples(Exposition(pressed(Fold()), BUCKETS).render(facts(), None)[0])
+    assert shown["turnout_attempts_total", (("outcome", "reset"), *NEW)] == 4
+    assert shown["turnout_attempts_total", (("outcome", "error"), *NEW)] == 0
+    assert not [name for name, _ in shown if name == "turnout_requests_total"]
+    assert shown["turnout_rescues_total", (("outcome", "answered"), *NEW)] == 0
+    assert ("turnout_rescues_total", (("outcome", "answered"), ("route", "shop"), ("version", "old"))) not in shown
+
+
+def test_queues_limits_and_servers_are_summed_over_the_workers() -> None:
+    shown = samples(Exposition(pressed(Fold()), BUCKETS).render(facts(), None)[0])
+    of_new = (("version", "new"),)
+    assert shown["turnout_concurrency_limit", of_new] == 32
+    assert shown["turnout_queue_length", of_new] == 8
+    assert shown["turnout_server_inflight", OF_SERVER] == 16
+    assert shown["turnout_shed_total", (("reason", "queue-full"), *of_new)] == 6
+    assert shown["turnout_shed_total", (("reason", "spill"), *of_new)] == 0
+    assert shown["turnout_client_limited_total", (("limit", "connections"),)] == 0
+
+
+def test_a_version_without_a_limit_shows_none_and_one_without_traffic_an_empty_queue() -> None:
+    shown = samples(Exposition(Fold(), BUCKETS).render(facts(), None)[0])
+    assert ("turnout_concurrency_limit", (("version", "new"),)) not in shown
+    assert shown["turnout_queue_length", (("version", "new"),)] == 0
+    assert shown["turnout_server_inflight", OF_SERVER] == 0
+
+
+def test_a_server_has_one_state_and_a_version_is_up_unless_it_is_told_to_be_down() -> None:
+    told = replace(facts(), health=(EJECTED,), down=frozenset({"new"}))
+    shown = samples(Exposition(Fold(), BUCKETS).render(told, None)[0])
+    states = {dict(labels)["state"]: n for (name, labels), n in shown.items() if name == "turnout_server_state"}
+    assert (states["ejected"], sum(states.values()), len(states)) == (1, 1, 7)
+    assert shown["turnout_server_up", OF_SERVER] == 0
+    assert shown["turnout_server_suspicion", OF_SERVER] == 7.5
+    assert shown["turnout_probes_total", (("outcome", "timeout"), *OF_SERVER)] == 2
+    assert shown["turnout_version_up", (("version", "new"),)] == 0
+    well = samples(Exposition(Fold(), BUCKETS).render(facts(), None)[0])
+    assert well["turnout_version_up", (("version", "new"),)] == 1
+
+
+def test_the_effective_share_is_the_share_unless_another_is_told() -> None:
+    told = facts()
+    moved = tuple(replace(share, effective=0.0 if share.version == "new" else 1.0) for share in told.shares)
+    shown = samples(Exposition(Fold(), BUCKETS).render(replace(told, shares=moved), None)[0])
+    assert (shown["turnout_split_share", NEW], shown["turnout_split_effective_share", NEW]) == (0.5, 0.0)
+    assert samples(Exposition(Fold(), BUCKETS).render(told, None)[0])["turnout_split_effective_share", NEW] == 0.5
+
+
+def test_what_versions_counted_that_left_the_configuration_is_not_shown() -> None:
+    shown = samples(Exposition(pressed(Fold()), BUCKETS).render(facts(servers=[("old", "http://a")]), None)[0])
+    assert {dict(labels)["version"] for name, labels in shown if name == "turnout_queue_length"} == {"old"}
+    assert ("turnout_shed_total", (("reason", "queue-full"), ("version", "new"))) not in shown

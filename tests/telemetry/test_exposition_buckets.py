@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.telemetry import counters as metric
+from proxy.telemetry import names as metric
 from proxy.telemetry.buckets import cumulative
 from proxy.telemetry.exposition import Exposition
 from proxy.telemetry.fold import Fold

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from proxy.telemetry import counters as metric
+from proxy.telemetry import names as metric
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.scope import Scope
 
@@ -60,11 +60,13 @@ def test_sums_of_what_left_the_configuration_are_let_go() -> None:
                      [(metric.DURATION, (route, version), {3: 1}, 0.5)])
     fold.add(1, [(metric.UPSTREAM_ERRORS, ("old", server, "refused"), 1) for server in ("a", "b")], [], [])
     fold.add(1, [(metric.REFUSALS, ("no-route",), 1)], [], [])
+    fold.add(1, [(metric.QUEUED, (version,), 1) for version in ("old", "older")], [], [])
     fold.retain(Scope([("stays", "old")], [("old", "a")]))
     assert set(fold.counters(metric.REQUESTS)) == {("stays", "old", "200")}
     assert set(fold.histograms(metric.DURATION)) == {("stays", "old")}
     assert set(fold.counters(metric.UPSTREAM_ERRORS)) == {("old", "a", "refused")}
     assert fold.counters(metric.REFUSALS) == {("no-route",): 1}
+    assert fold.counters(metric.QUEUED) == {("old",): 1}
 
 
 def test_what_a_successor_restores_goes_on_from_there() -> None:

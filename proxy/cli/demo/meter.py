@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.telemetry.counters import DURATION
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.histogram import Histogram
+from proxy.telemetry.names import DURATION
 
 Latency = tuple[float, float]
 """Median and 99th percentile in milliseconds."""

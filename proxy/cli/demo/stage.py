@@ -32,6 +32,7 @@ from proxy.controlplane.events import Author
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Change, Supervisor
 from proxy.controlplane.workers.listeners import open_listeners
+from proxy.core.draining import out_of_service
 from proxy.core.merge import initial, steered
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State
@@ -110,9 +111,10 @@ def _put_together(settings: Settings, journal: Journal) -> tuple[Supervisor, Com
     settings, secret = replace(settings, policy=policy), secrets.token_bytes(32)
 
     def compiled(settings: Settings, state: State) -> Snapshot:
-        return replace(settings.snapshot(state.revision, secret), routes=steered(settings.routes, state))
+        return replace(settings.snapshot(state.revision, secret), routes=steered(settings.routes, state),
+                       drained=out_of_service(state.drained, settings.versions))
 
-    state = initial(settings.routes, {OLD, NEW}, None, time.time()).state
+    state = initial(settings.routes, settings.versions, None, time.time()).state
     listeners = open_listeners(settings.listen, settings.workers)
     supervisor = Supervisor(compiled(settings, state), listeners, settings.workers)
     return supervisor, Commands(settings, state, journal, supervisor, compile_snapshot=compiled, clock=monotonic,

@@ -16,7 +16,8 @@ from proxy.clock import Clock
 from proxy.controlplane import errors
 from proxy.controlplane.commands.ask import Ask, Outcome
 from proxy.controlplane.commands.confirm import ConfirmTimer
-from proxy.controlplane.commands.reach import answers, must_be_reachable
+from proxy.controlplane.commands.drainer import Drainer
+from proxy.controlplane.commands.reach import answers, must_be_in_service, must_be_reachable
 from proxy.controlplane.commands.recorder import Recorder
 from proxy.controlplane.commands.reload import Reloader
 from proxy.controlplane.commands.transactions import Compile, Plan, Transactions, event_of
@@ -28,7 +29,7 @@ from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.tasks import reported
 from proxy.core import changes
-from proxy.core.changes import ChangeError, Move, Step
+from proxy.core.changes import ChangeError, Move, Service, Step
 from proxy.core.course import copied_to_itself, copies_itself, doubled, unsafe_methods
 from proxy.core.route import Route, Version
 from proxy.core.state import Course, State
@@ -58,6 +59,7 @@ class Commands:
     ) -> None:
         self._transactions = Transactions(settings, state, journal, supervisor, compile_snapshot, clock, wall)
         self._recorder = Recorder(self._transactions)
+        self._drainer = Drainer(self._transactions)
         self._reloader = Reloader(self._transactions, self._recorder.record)
         self.timer = ConfirmTimer(self._transactions, self._recorder.record)
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,7 +99,7 @@ class Commands:
         """How many events that changed nothing could not be journaled."""
         return self._recorder.lost
 
-    async def begin(self, moves: Sequence[Move] = (), verb: str = "start", reason: str = "") -> None:
+    async def begin(self, moves: Sequence[Move | Service] = (), verb: str = "start", reason: str = "") -> None:
         """Journal that this process begins, what moved by that (of `merge.initial`), and the state if it is new.
 
         To be called once, before anything can be changed. Raises NotJournaled if the state is new; a state that is in
@@ -117,8 +119,8 @@ class Commands:
     async def split(self, route: str, weights: Mapping[str, float], ask: Ask) -> Outcome:
         """Give the route's versions these weights, those not named 0. The weights there are already: no change.
 
-        Raises UnknownRoute, Outdated, InvalidChange, and what every change may raise: HandingOver, NotJournaled,
-        NotApplied.
+        Raises UnknownRoute, Outdated, InvalidChange, VersionDrained, and what every change may raise: HandingOver,
+        NotJournaled, NotApplied.
         """
         wall, within_s = self._transactions.wall, ask.confirm_within_s
         return await self._change(route, ask, lambda state, found: changes.split(
@@ -151,8 +153,8 @@ class Commands:
         """Send all traffic of the route (None: of every route, in one revision) home to its baseline.
 
         `in_flight`: whether what runs at candidates may finish or is cut. What is home already stays as it is and makes
-        no new revision, unless something is to be cut. Raises BaselineDown if the baseline is known to be down and
-        traffic would move there, unless `force`; and as `split` does.
+        no new revision, unless something is to be cut. Raises BaselineDown if the baseline is known to be down or is
+        drained, and traffic would move there, unless `force`; and as `split` does.
         """
         _must_be_valid(ask.problems())
         known: dict[Version, tuple[str, ...]] = {}
@@ -175,6 +177,18 @@ class Commands:
             return Plan(step, tuple(found.name for found in routes), cut=cut)
 
         return await self._transactions.run(plan, ask, None if force else ask_servers)
+
+    async def drain(self, version: str, server: str | None, ask: Ask, *, force: bool = False) -> Outcome:
+        """Send nothing more to a server of a version (its address), or None: to the version; what runs there finishes.
+
+        Raises UnknownVersion; InvalidChange for another server; LastServer where requests would have nowhere to go,
+        unless `force`; and what every change may raise. Notes say what becomes of the requests.
+        """
+        return await self._drainer.drain(version, server, ask, force=force)
+
+    async def restore(self, version: str, server: str | None, ask: Ask) -> Outcome:
+        """Send requests again to a server that was drained, or None: to all of the version. Raises as `drain` does."""
+        return await self._drainer.restore(version, server, ask)
 
     async def reload(self, ask: Ask) -> Outcome:
         """Bring the file's content into force. Raises NothingToReload, ConfigError with the problems of a bad file, and
@@ -250,6 +264,7 @@ class Commands:
                     raise _REFUSED[error.kind](str(error)) from None
                 problems += error.problems
             _must_be_valid(problems)
+            must_be_in_service(step, self.settings.versions)
             return Plan(step, (route,), notes=notes(step.state.routes[route].course))
 
         return await self._transactions.run(plan, ask)
@@ -269,7 +284,7 @@ class Commands:
             raise Outdated("the state" if route is None else f"route `{route}`", revision)
 
 
-_FORCE = "start one, or go there all the same with `force`"
+_FORCE = "or go there all the same with `force`"
 _REFUSED = {kind.kind: kind for kind in (errors.NothingToUndo, errors.NothingPending)}
 
 

@@ -26,6 +26,7 @@ from proxy.core.state import Pending
 log = structlog.get_logger("commands")
 
 TRY_AGAIN_S = 5.0
+_ADVICE = "until then everything stays as it is"
 _LOOK_EVERY_S = 5.0
 """The time of day may be set, or the machine may have slept: nobody is late by more than this for it."""
 
@@ -81,7 +82,7 @@ class ConfirmTimer:
 
     async def _plan(self, name: str, known: Answers) -> Plan:
         step = self._step(name)
-        await must_be_reachable(step, self._transactions.settings.versions, "everything stays as it is", known)
+        await must_be_reachable(step, self._transactions.settings.versions, _ADVICE, known)
         return Plan(step, (name,))
 
     def _step(self, name: str) -> Step:

@@ -3,6 +3,8 @@
 Servers are asked before a change has its turn (`answers`), so that those who say nothing hold up nobody else's; what
 only becomes clear then is asked then (`must_be_reachable`).
 
+A server that an operator has drained is not asked: traffic cannot go there, whatever it would say.
+
 Invariant: only a refusal is knowledge. A connection that takes too long, a name that does not resolve at this moment,
 or a limit of our own says nothing about the server, and stands in nobody's way (invariant 8 of the design).
 """
@@ -15,8 +17,9 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Mapping
 
-from proxy.controlplane.errors import BaselineDown
+from proxy.controlplane.errors import BaselineDown, VersionDrained
 from proxy.core.changes import Step, gaining
+from proxy.core.draining import in_service, out_of_service
 from proxy.core.route import Server, Version
 
 WITHIN_S = 0.1
@@ -33,34 +36,63 @@ _REFUSALS = frozenset({
 _Address = tuple[int, object]
 
 Answers = Mapping[Version, tuple[str, ...]]
-"""For each version that was asked: why its servers refuse; empty if it is not known to be down."""
+"""For each version that was asked, with the servers that were: why they refuse; empty if it is not known to be down.
+"""
 
 
 async def answers(step: Step, versions: Iterable[Version]) -> Answers:
     """Ask the versions to which the step sends more traffic. Takes `WITHIN_S` at most."""
-    asked = _named({version for _, version in _gains(step)}, versions)
+    asked = _concerned(step, in_service(step.state.drained, versions))
     down = await known_down(asked)
     return {version: down.get(version.name, ()) for version in asked}
 
 
-async def must_be_reachable(step: Step, versions: Iterable[Version], advice: str, known: Answers) -> None:
-    """Raise BaselineDown if the step sends more traffic to a version that is known to be down. `advice`: what then.
+async def must_be_reachable(step: Step, versions: Collection[Version], advice: str, known: Answers) -> None:
+    """Raise BaselineDown if the step sends more traffic to a version that is known to be down, or drained.
 
-    `known`: the answers that there are already; others are asked now.
+    `advice`: what can be done besides. `known`: the answers that there are already; others are asked now.
     """
-    gains = _gains(step)
-    concerned = _named({version for _, version in gains}, versions)
+    drained = _drained(step, versions)
+    if drained:
+        raise BaselineDown(f"{_drained_told(step, drained)}, {advice}",
+                           [f"{server.address}: drained" for version in drained for server in version.servers])
+    concerned = _concerned(step, in_service(step.state.drained, versions))
     down = {version.name: known[version] for version in concerned if known.get(version)}
     down |= await known_down(version for version in concerned if version not in known)
     if not down:
         return
-    routes = sorted({route for route, version in gains if version in down})
+    drains = sorted(out_of_service(step.state.drained, versions))
+    raise BaselineDown(f"{_going(step, down)}, where no server accepts a connection: start one, {advice}",
+                       [*(why for servers in down.values() for why in servers),
+                        *(f"{server}: drained" for name, server in drains if name in down)])
+
+
+def must_be_in_service(step: Step, versions: Collection[Version]) -> None:
+    """Raise VersionDrained if the step sends more traffic to a version of which every server is drained."""
+    drained = _drained(step, versions)
+    if drained:
+        raise VersionDrained(_drained_told(step, drained))
+
+
+def _drained(step: Step, versions: Collection[Version]) -> list[Version]:
+    """The versions to which the step sends more traffic, and which have no server in service."""
+    if not step.state.drained:
+        return []
+    empty = {version.name for version in in_service(step.state.drained, versions) if not version.servers}
+    return [version for version in _concerned(step, versions) if version.name in empty]
+
+
+def _drained_told(step: Step, drained: Collection[Version]) -> str:
+    names = [version.name for version in drained]
+    return f"{_going(step, names)}, where every server is drained: `turnout restore {names[0]}` first"
+
+
+def _going(step: Step, there: Collection[str]) -> str:
+    """Which routes would go to these versions."""
+    routes = sorted({route for route, version in _gains(step) if version in there})
     more = f" and {len(routes) - _NAMED} more" if len(routes) > _NAMED else ""
-    going, there = (", ".join(f"`{name}`" for name in list(names)[:_NAMED]) for names in (routes, down))
-    raise BaselineDown(
-        f"{going}{more} would go to {there}, where no server accepts a connection: {advice}",
-        [why for servers in down.values() for why in servers],
-    )
+    going, names = (", ".join(f"`{name}`" for name in list(which)[:_NAMED]) for which in (routes, there))
+    return f"{going}{more} would go to {names}"
 
 
 def _gains(step: Step) -> set[tuple[str, str]]:
@@ -69,7 +101,8 @@ def _gains(step: Step) -> set[tuple[str, str]]:
             for version in gaining(move.before, move.after)}
 
 
-def _named(names: Collection[str], versions: Iterable[Version]) -> list[Version]:
+def _concerned(step: Step, versions: Iterable[Version]) -> list[Version]:
+    names = {version for _, version in _gains(step)}
     return [version for version in versions if version.name in names]
 
 

@@ -20,6 +20,7 @@ from proxy.controlplane.commands.transactions import Plan, Transactions
 from proxy.controlplane.errors import CommandError, HandingOver, InvalidChange, NothingToReload, Outdated
 from proxy.controlplane.events import Author, Event
 from proxy.controlplane.journal.errors import StateError
+from proxy.core import draining
 from proxy.core.changes import Step
 from proxy.core.merge import merged
 from proxy.errors import ConfigError, Problem
@@ -80,8 +81,7 @@ class Reloader:
                       for key in differences_needing_upgrade(self._started_with, found))
         if _content(settings) == _content(transactions.settings):
             return Plan(Step(state), (), notes=(*notes, "the file says what is in force already"))
-        versions = {version.name for version in settings.versions}
-        step = merged(settings.routes, versions, state, transactions.routes)
+        step = merged(settings.routes, settings.versions, state, transactions.routes)
         try:
             framed(Apply(transactions.compile(settings, step.state)))
         except FrameError as error:
@@ -89,6 +89,7 @@ class Reloader:
         except StateError as error:
             because = f"is not there, and there is no other: {error}"
             raise ConfigError([Problem(str(found.file), "secret", because)]) from None
+        notes += draining.refused(step.state, settings.versions, settings.routes)
         touched = {name for name, held in step.state.routes.items() if held.revision == step.state.revision}
         gone = state.routes.keys() - step.state.routes.keys()
         return Plan(step, tuple(sorted(touched | gone)), settings, "reload", notes=notes)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -21,7 +22,8 @@ from proxy.controlplane.feed import EventFeed
 from proxy.controlplane.journal.errors import JournalError
 from proxy.controlplane.journal.journal import Journal
 from proxy.controlplane.supervisor import Change, Supervisor
-from proxy.core.changes import Move, Step
+from proxy.core import draining
+from proxy.core.changes import Move, Service, Step
 from proxy.core.course import course_as_json
 from proxy.core.snapshot import Snapshot
 from proxy.core.state import State
@@ -196,7 +198,7 @@ class Transactions:
     def _events(self, plan: Plan, ask: Ask) -> list[Event]:
         now, revision = self.wall(), plan.step.state.revision
         events = [] if plan.verb is None else [Event(now, ask.author, plan.verb, revision, reason=ask.reason)]
-        return events + [event_of(move, now, ask.author, revision, ask.reason) for move in plan.step.moves]
+        return events + [event_of(move, now, ask.author, revision, ask.reason) for move in plan.step.entries]
 
     def _must_be_open(self) -> None:
         if self._closed_because is not None:
@@ -214,17 +216,33 @@ def _log(events: Sequence[Event]) -> None:
     first = events[0]
     routes = [event.route for event in events if event.route is not None]
     log.info("changed", verb=first.verb, revision=first.revision, by=first.author.name, reason=first.reason,
-             routes=routes[:_ROUTES_LOGGED], more=max(0, len(routes) - _ROUTES_LOGGED))
+             routes=routes[:_ROUTES_LOGGED], more=max(0, len(routes) - _ROUTES_LOGGED), **_service_of(first))
 
 
-def event_of(move: Move, now: float, author: Author, revision: int, reason: str = "") -> Event:
-    """The journal's entry for what happened to one route: the author's reason first, then that of the rules."""
+def _service_of(event: Event) -> dict[str, Any]:
+    """The version and server that were drained or restored; nothing of any other event."""
+    return {key: value for key, value in (event.after or {}).items() if key in ("version", "server")}
+
+
+def event_of(move: Move | Service, now: float, author: Author, revision: int, reason: str = "") -> Event:
+    """The journal's entry for what happened to one route or server: the author's reason first, then that of the rules.
+    """
+    reason = " · ".join(part for part in (reason, move.reason) if part)
+    if isinstance(move, Service):
+        before, after = (_service_as_json(move, drained) for drained in (move.before, move.after))
+        return Event(now, author, move.verb, revision, None, before, after, reason)
     return Event(
         now, author, move.verb, revision, move.route,
         before=None if move.before is None else course_as_json(move.before),
         after=None if move.after is None else course_as_json(move.after),
-        reason=" · ".join(part for part in (reason, move.reason) if part),
+        reason=reason,
     )
+
+
+def _service_as_json(service: Service, drained: Sequence[str]) -> dict[str, Any]:
+    """What is drained of a version: `drained` lists addresses, `all` says whether it is the version as a whole."""
+    return {"version": service.version, "server": service.server, "all": draining.ALL in drained,
+            "drained": [address for address in drained if address != draining.ALL]}
 
 
 def differing(old: State, new: State) -> Iterable[str]:

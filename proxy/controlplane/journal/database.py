@@ -79,18 +79,19 @@ def open_reading(path: Path) -> sqlite3.Connection:
 
 
 def read_state(database: sqlite3.Connection) -> tuple[State | None, dict[str, int]]:
-    """The state that the rows hold, and each row's digest by its route's name.
+    """The state that the rows hold, and the digest of each route's row by the route's name.
 
     Raises CodecError when they are not what was written.
     """
     head = database.execute("SELECT revision, digest FROM head").fetchone()
     rows = database.execute("SELECT CAST(name AS TEXT), CAST(state AS TEXT) FROM routes").fetchall()
-    if head is None and not rows:
+    pairs = database.execute("SELECT CAST(version AS TEXT), CAST(server AS TEXT) FROM drained").fetchall()
+    if head is None and not rows and not pairs:
         return None, {}
-    digests = {name: digest(name, text) for name, text in rows}
-    if head is None or seal(head[0], digests) != head[1]:
-        raise CodecError("its routes are not those of its last revision")
-    return State(head[0], {name: decode_route(text) for name, text in rows}), digests
+    digests, drained = {name: digest(name, text) for name, text in rows}, frozenset(pairs)
+    if head is None or seal(head[0], digests, drained) != head[1]:
+        raise CodecError("its routes and servers are not those of its last revision")
+    return State(head[0], {name: decode_route(text) for name, text in rows}, drained), digests
 
 
 def last_id(database: sqlite3.Connection) -> int:

@@ -3,7 +3,7 @@
 Invariants: an acknowledged change outlives a kill at any instant (invariant 7); events and the state they led to are
 written in one transaction, so each start finds both or neither; what cannot be written is kept nowhere, also not here.
 
-The state is kept as one row for each route, so that a change of one route of many costs one row.
+The state is kept as one row for each route and each drained server, so that a change of one of many costs one row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from proxy.controlplane.journal.event_rows import COLUMNS, PLACES, from_row, to_
 from proxy.controlplane.journal.folder import DATABASE, Hold, Mark, make_folder, unusable
 from proxy.controlplane.journal.state_codec import CodecError, digest, encode_route, seal
 from proxy.controlplane.journal.transaction import transaction
-from proxy.core.state import RouteState, State
+from proxy.core.state import Drains, RouteState, State
 
 __all__ = ["Journal", "JournalError", "StateError"]
 
@@ -32,6 +32,9 @@ _PRUNED_AT_ONCE = 64                       # old events that go with one change,
 _INSERT = f"INSERT INTO events ({COLUMNS}) VALUES ({PLACES})"                         # noqa: S608 - names of our own
 _PRUNE = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= ? ORDER BY id LIMIT ?)"
 _FIND = f"SELECT id, {COLUMNS} FROM events WHERE id > ?"                               # noqa: S608 - names of our own
+_PUT_DRAINED = "INSERT INTO drained (version, server) VALUES (?, ?)"
+_DROP_DRAINED = "DELETE FROM drained WHERE version = ? AND server = ?"
+_NONE: Drains = frozenset()
 _PUT_ROUTE = "INSERT INTO routes (name, state) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state"
 
 
@@ -189,7 +192,7 @@ class Journal:
         with transaction(self._database):
             ids = [self._insert(row) for row in rows]
             if state is not None:
-                self._put(state.revision, texts, digests)
+                self._put(state, texts, digests)
             if ids:
                 self._database.execute(_PRUNE, (ids[-1] - self._keep, _PRUNED_AT_ONCE + len(ids)))
         self._state = state or self._state
@@ -221,20 +224,16 @@ class Journal:
         assert number is not None
         return number
 
-    def _put(self, revision: int, texts: Mapping[str, str | None], digests: Mapping[str, int]) -> None:
-        """Write the routes' rows and the head, if the head is still the one this object has written or read."""
-        for name, text in texts.items():
-            if text is None:
-                self._database.execute("DELETE FROM routes WHERE name = ?", (name,))
-            else:
-                self._database.execute(_PUT_ROUTE, (name, text))
-        head = (revision, seal(revision, digests))
+    def _put(self, state: State, texts: Mapping[str, str | None], digests: Mapping[str, int]) -> None:
+        """Write the head, if it is still the one this object has written or read, and the rows."""
+        known = self._state.drained if self._state else _NONE
+        head = (state.revision, seal(state.revision, digests, state.drained))
         if self._state is None:
             written = self._database.execute(
                 "INSERT OR IGNORE INTO head (one, revision, digest) VALUES (1, ?, ?)", head
             )
         else:
-            before = (self._state.revision, seal(self._state.revision, self._digests))
+            before = (self._state.revision, seal(self._state.revision, self._digests, known))
             written = self._database.execute(
                 "UPDATE head SET revision = ?, digest = ? WHERE revision = ? AND digest = ?", (*head, *before)
             )
@@ -242,3 +241,10 @@ class Journal:
             raise JournalError(
                 "another process has written to the journal since: restart Turnout, which reads it anew"
             )
+        for name, text in texts.items():
+            if text is None:
+                self._database.execute("DELETE FROM routes WHERE name = ?", (name,))
+            else:
+                self._database.execute(_PUT_ROUTE, (name, text))
+        self._database.executemany(_DROP_DRAINED, sorted(known - state.drained))
+        self._database.executemany(_PUT_DRAINED, sorted(state.drained - known))

@@ -2,7 +2,7 @@
 
 Invariant: `MIGRATIONS[n]` takes schema version n to n+1 in one transaction, so a kill at any instant leaves one of
 them whole; a migration that was released is never edited. Version 0 is the empty file. A migration that rewrites
-`routes` must also renew the digest in `head` (`state_codec.seal`).
+`routes` or `drained` must also renew the digest in `head` (`state_codec.seal`).
 """
 
 from __future__ import annotations
@@ -59,7 +59,16 @@ def _take_compare_out(database: sqlite3.Connection) -> None:
     database.execute("UPDATE head SET digest = ?", (sealed,))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create, _take_compare_out)
+def _keep_what_is_drained(database: sqlite3.Connection) -> None:
+    """Servers can be out of service since version 3. While none is, the digest in `head` is the same."""
+    database.execute(
+        # `server`: its address; empty for all of the version (core.draining).
+        """CREATE TABLE drained (
+        version TEXT NOT NULL, server TEXT NOT NULL, PRIMARY KEY (version, server)) WITHOUT ROWID"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _take_compare_out, _keep_what_is_drained)
 
 
 def check_version(database: sqlite3.Connection, path: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -13,7 +13,7 @@ from operator import xor
 
 import msgspec
 
-from proxy.core.state import RouteState
+from proxy.core.state import Drains, RouteState
 
 _DIGEST_BYTES = 8                          # an SQLite integer
 _encode = msgspec.json.Encoder().encode
@@ -52,6 +52,10 @@ def digest(*parts: str) -> int:
     return int.from_bytes(hashed.digest(), "big", signed=True)
 
 
-def seal(revision: int, digests: Mapping[str, int]) -> int:
-    """One digest over a state: damage to any row, a row too many or too few, or another revision make another one."""
-    return reduce(xor, digests.values(), digest(str(revision)))
+def seal(revision: int, digests: Mapping[str, int], drained: Drains = frozenset()) -> int:
+    """One digest over a state: damage to any row, a row too many or too few, or another revision make another one.
+
+    `digests`: of the routes, by name. Where nothing is drained it is what it was before anything could be.
+    """
+    rows = [*digests.values(), *(digest("drained", version, server) for version, server in drained)]
+    return reduce(xor, rows, digest(str(revision)))

@@ -147,6 +147,11 @@ class Draining:
     def leave(self, within_s: float) -> None:
         """Do nothing: it drains by itself, and takes as long as its own settings say."""
 
+    @property
+    def has_gone(self) -> bool:
+        """Whether each of its workers has ended."""
+        return self._gone.is_set()
+
     async def quiet(self) -> None:
         """Wait until none of its workers begins a request."""
         await self._quiet.wait()

@@ -44,6 +44,7 @@ def pack(luggage: Luggage) -> dict[str, Any]:
     return {
         "revision": luggage.state.revision,
         "routes": {name: encode_route(held) for name, held in luggage.state.routes.items()},
+        "drained": sorted(luggage.state.drained),
         "state_dir": luggage.state_dir,
         "secret": base64.b64encode(luggage.secret).decode(),
         "events": msgspec.to_builtins(luggage.events),
@@ -56,7 +57,8 @@ def unpack(packed: Mapping[str, Any]) -> Luggage:
     """Raises StartError when it cannot be read."""
     try:
         routes = {name: decode_route(without_compare(text)) for name, text in packed["routes"].items()}
-        state = State(int(packed["revision"]), routes)
+        drained = frozenset((str(version), str(server)) for version, server in packed.get("drained", ()))
+        state = State(int(packed["revision"]), routes, drained)
         secret = base64.b64decode(packed["secret"])
     except (CodecError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StartError(

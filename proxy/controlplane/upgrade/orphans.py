@@ -100,6 +100,11 @@ class Orphans:
         """Whether there are any, and nobody has told them to leave."""
         return bool(self.members) and not self._told
 
+    @property
+    def has_gone(self) -> bool:
+        """Whether each has ended."""
+        return all(orphan.is_gone.is_set() for orphan in self.members)
+
     def leave(self, within_s: float) -> None:
         """Tell each to accept nothing new and to finish within so many seconds."""
         if self._told:

@@ -16,6 +16,10 @@ from typing import Any, Protocol
 class Predecessor(Protocol):
     """Workers of an earlier supervisor that still serve on our sockets."""
 
+    @property
+    def has_gone(self) -> bool:
+        """Whether each has ended: nothing is in flight at any of them."""
+
     def leave(self, within_s: float) -> None:
         """Tell them to accept nothing new and to finish within so many seconds. Told again, nothing happens."""
 
@@ -46,6 +50,11 @@ class Succession:
     def add(self, predecessor: Predecessor) -> None:
         """Follow on this one, too."""
         self._members.append(predecessor)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether none of their workers is there any more: until then some may still finish what they began."""
+        return all(member.has_gone for member in self._members)
 
     def send_home(self, within_s: float) -> None:
         """Tell all to leave: our own workers serve."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import resource
 
-_RESERVED = 64
-"""Descriptors of a process that are no connections: listening sockets, channel, event loop, logs."""
+from proxy.core.overload.room import connections_within
 
 
 def raise_descriptor_limit() -> int:
@@ -25,7 +24,5 @@ def affordable_connections(configured: int, descriptors: int, workers: int) -> i
 
     `descriptors` is the limit of each process. At least one per worker, or nothing could be asked at all.
     """
-    if descriptors < 0:  # RLIM_INFINITY
-        return configured
-    per_worker = max(1, (descriptors - _RESERVED) // 2)
-    return min(configured, per_worker * workers)
+    per_worker = connections_within(descriptors)
+    return configured if per_worker is None else min(configured, per_worker * workers)

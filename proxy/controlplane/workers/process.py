@@ -19,7 +19,7 @@ from proxy.controlplane.workers.lifecycle import NEXT, Event, State
 from proxy.controlplane.workers.listeners import Bound
 from proxy.ipc import heirloom
 from proxy.ipc.channel import Channel, framed, open_channel
-from proxy.ipc.messages import Applied, Drain, Drained, Message, Quiet, Ready, Stats
+from proxy.ipc.messages import Applied, Drain, Drained, Message, Noticed, Quiet, Ready, Stats
 
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-m", "proxy.dataplane")
 """How a worker is started; the descriptors follow as options. -P: the current folder must not shadow a module."""
@@ -45,11 +45,14 @@ class WorkerProcess:
         on_stats: Callable[[int, Stats], None],
         on_change: Callable[[], None],
         first_words: Callable[[], bytes | None],
+        on_noticed: Callable[[int, Noticed], None],
     ) -> None:
         self.index = index
         self.life = life
         self.state = State.STARTING
         self.revision = 0
+        self.counted = 0
+        """The revision by which it served when it last said what it has counted."""
         self.cut = 0
         self.is_ready = False
         """Whether it has asked for its first snapshot."""
@@ -62,6 +65,7 @@ class WorkerProcess:
         self._on_stats = on_stats
         self._on_change = on_change
         self._first_words = first_words
+        self._on_noticed = on_noticed
         self.started_at = self.heard_at = clock()
         self._waiting: list[tuple[int, asyncio.Future[bool]]] = []
         self._process: asyncio.subprocess.Process | None = None
@@ -105,6 +109,11 @@ class WorkerProcess:
     def apply(self, framed_snapshot: bytes) -> None:
         """Send an `Apply`, encoded once for all workers; `applied` tells when it is in force."""
         self._send(framed_snapshot)
+
+    def tell(self, framed_message: bytes) -> None:
+        """Send what it may do without: one that has just left, or no longer reads, is not told."""
+        if self._channel is not None:
+            self._channel.send_framed(framed_message)
 
     async def applied(self, revision: int, within_s: float) -> bool:
         """Wait until the worker serves by `revision` or a newer one; False when it died or took longer."""
@@ -179,7 +188,10 @@ class WorkerProcess:
                 self._on_change()
                 self.begin()
             case Stats():
+                self.counted = self.revision
                 self._on_stats(self.life, message)
+            case Noticed():
+                self._on_noticed(self.life, message)
             case Applied(revision):
                 self.revision = revision
                 self._move(Event.APPLIED)

@@ -19,7 +19,7 @@ from proxy.clock import Clock
 from proxy.controlplane.workers.lifecycle import Backoff, State
 from proxy.controlplane.workers.listeners import Bound
 from proxy.controlplane.workers.process import WorkerProcess
-from proxy.ipc.messages import Stats
+from proxy.ipc.messages import Noticed, Stats
 
 log = structlog.get_logger("supervisor")
 
@@ -33,7 +33,8 @@ class Crew:
     clock: Clock
     lives: itertools.count[int]
     first_words: Callable[[], bytes | None]
-    """Returns the snapshot that a new worker is to start with, as an encoded `Apply`; None: it is to wait."""
+    """Returns the snapshot that a new worker is to start with, as an encoded `Apply`, and what it has to know besides;
+    None: it is to wait."""
     on_stats: Callable[[int, Stats], None]
     on_gone: Callable[[int], None]
     """Told the life of every process that has ended."""
@@ -41,6 +42,8 @@ class Crew:
     """Told that a worker came to serve, begins nothing any more, or has ended."""
     on_event: Callable[[str, dict[str, Any]], None]
     """Told what belongs into the journal: a verb and what there is to know about it."""
+    on_noticed: Callable[[int, Noticed], None]
+    """Told what a worker process, by its life, has noticed of a server."""
 
 
 class Slot:
@@ -92,7 +95,7 @@ class Slot:
     async def _live_once(self) -> None:
         crew = self._crew
         process = WorkerProcess(self.index, next(crew.lives), crew.clock, crew.on_stats, crew.on_change,
-                                crew.first_words)
+                                crew.first_words, crew.on_noticed)
         try:
             await process.start(crew.command, crew.workers, self._sockets)
         except OSError as error:

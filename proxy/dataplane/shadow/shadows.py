@@ -19,7 +19,7 @@ from proxy.http1.response import ResponseParser
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from proxy.core.route import Server
+    from proxy.core.route import Server, Version
     from proxy.core.router import CompiledRoute
     from proxy.core.snapshot import Snapshot
     from proxy.dataplane.servers import ServerPool
@@ -83,7 +83,7 @@ class Shadows:
     def follow(self, snapshot: Snapshot, workers: int) -> None:
         """Get ready to compile the routes of this snapshot."""
         self._salt = blake2b(snapshot.secret, digest_size=32, person=b"turnout redact").digest()
-        self._servers = {version.name: version.servers for version in snapshot.versions}
+        self._servers = {version.name: _in_service(version, snapshot) for version in snapshot.versions}
         limits = snapshot.policy.limits
         if self._bounds != (limits.response_head, limits.response_headers):
             self._bounds = (limits.response_head, limits.response_headers)
@@ -116,16 +116,19 @@ class Shadows:
             self._pools[server] = self._open_pool(server)
         for version in versions & self._servers.keys():
             servers = self._servers[version]
-            self._balancers[version] = kept[version] if kept.get(version, ((),))[0] == servers else (
-                servers, LeastInFlight([self._pools[server] for server in servers]))
+            if servers:
+                self._balancers[version] = kept[version] if kept.get(version, ((),))[0] == servers else (
+                    servers, LeastInFlight([self._pools[server] for server in servers]))
 
     def of(self, route: CompiledRoute, version: str) -> RouteShadow | None:
-        """The shadow of the route where this version answers; None where there is none, or the two are the same."""
+        """The shadow of the route where this version answers; None where there is none, it is drained, or the two are
+        the same.
+        """
         shadow = route.route.shadow
         if shadow is None or not shadow.percent or shadow.to == version or shadow.to not in self._balancers:
             return None
         plan = Plan(route, shadow)
-        control = self._balancers[version][1] if plan.control else None
+        control = self._balancers[version][1] if plan.control and version in self._balancers else None
         return RouteShadow(route.name, version, plan, self._budgets[route.name], self._balancers[shadow.to][1],
                            control, self.line, self._salt)
 
@@ -163,3 +166,10 @@ class Shadows:
             pool.retire()
         self.chores.close()
         self.line.close()
+
+
+def _in_service(version: Version, snapshot: Snapshot) -> tuple[Server, ...]:
+    """The servers that may get copies: all that no operator has drained."""
+    if not snapshot.drained:
+        return version.servers
+    return tuple(server for server in version.servers if (version.name, server.address) not in snapshot.drained)

@@ -389,7 +389,7 @@ async def test_a_change_that_comes_before_the_beginning_was_journaled_loses_noth
     async with desk(before, tmp_path):
         pass
     journal = Journal.open(os.fspath(tmp_path), keep=100)
-    begun = initial(settings.routes, ["old", "new"], journal.state, 0.0)
+    begun = initial(settings.routes, settings.versions, journal.state, 0.0)
     supervisor = Supervisor(compiled(settings, begun.state), open_listeners([Listen("127.0.0.1", 0)], 1), 1)
     commands = Commands(
         settings, begun.state, journal, supervisor, compile_snapshot=compiled, clock=monotonic, wall=Time())

@@ -152,7 +152,7 @@ async def test_a_route_that_leaves_while_another_is_reverted_does_not_end_the_ti
 
         async def cart_leaves() -> Plan:
             await gate.wait()
-            step = merged([shop], ["old", "new"], state, transactions.routes)
+            step = merged([shop], settings.versions, state, transactions.routes)
             return Plan(step, ("cart",), replace(settings, routes=(shop,)))
 
         leaving = asyncio.create_task(transactions.run(cart_leaves, by_ann()))

@@ -67,6 +67,30 @@ def test_everything_about_a_route_comes_back(tmp_path: Path) -> None:
     assert after_a_restart(tmp_path)[0] == state
 
 
+def test_what_is_drained_comes_back_and_what_is_restored_does_not(tmp_path: Path) -> None:
+    one, other, whole = ("old", "http://[::1]:9001"), ("old", "unix:/run/é 'x\".sock"), ("new", "")
+    journal = opened(tmp_path)
+    state = replace(first_state(), drained=frozenset({one, other}))
+    journal.append([event(1)], state)
+    journal.append([event(2)], replace(state, revision=2, drained=frozenset({other, whole})), [])
+    journal.close()
+    found, _ = after_a_restart(tmp_path)
+    assert found is not None
+    assert found.drained == {other, whole}
+
+
+def test_a_drain_that_cannot_be_written_is_not_known_here_either(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append([event(1)], first_state())
+    with pytest.raises(JournalError):
+        journal.append([event(2)], replace(first_state(), revision=2, drained=frozenset({("old", "\ud800")})), [])
+    assert journal.state == first_state()
+    assert journal.last_id == 1
+    journal.append([event(2)], replace(first_state(), revision=2, drained=frozenset({("old", "")})), [])
+    journal.close()
+    assert after_a_restart(tmp_path)[0] == journal.state
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_routes_that_come_change_and_go_are_followed(tmp_path: Path, told: bool) -> None:
     journal = opened(tmp_path)

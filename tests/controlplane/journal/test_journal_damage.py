@@ -150,6 +150,11 @@ def test_one_changed_digit_of_a_route_is_noticed(folders: tuple[Path, Path], tmp
     "UPDATE routes SET name = 'route-98' WHERE name = 'route-3'",
     "DROP TABLE routes",
     "ALTER TABLE events RENAME COLUMN reason TO why",
+    "DELETE FROM drained",
+    "INSERT INTO drained VALUES ('old', 'http://10.9.9.9:80')",
+    "UPDATE drained SET version = 'next' WHERE server <> ''",
+    "UPDATE drained SET server = 'http://10.0.0.9:80' WHERE server = (SELECT max(server) FROM drained)",
+    "DROP TABLE drained",
 ])
 def test_a_state_that_was_edited_by_hand_is_noticed(
     folders: tuple[Path, Path], tmp_path: Path, statement: str

@@ -20,17 +20,8 @@ from proxy.controlplane.journal.state_codec import decode_route, digest, encode_
 from proxy.controlplane.upgrade.luggage import Luggage, pack, unpack
 from proxy.core.route import Shadow
 from proxy.core.state import Course, Pending, RouteState, State
+from tests.support.journal_story import SCHEMA_1
 
-SCHEMA_1 = """
-CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL, digest INTEGER NOT NULL);
-CREATE TABLE routes (name TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE events (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, origin TEXT NOT NULL,
-        verb TEXT NOT NULL, route TEXT, before TEXT, after TEXT, reason TEXT NOT NULL, revision INTEGER NOT NULL,
-        digest INTEGER NOT NULL);
-CREATE INDEX events_of_route ON events (route);
-"""
-"""As the first release made them."""
 SHADOWED = (
     '{"course":{"split":[["old",95.0],["new",5.0]],"shadow":{"to":"new","percent":12.5,"methods":["GET"],'
     '"compare":"{\\"ignore\\":[\\"/id\\"]}"}},'

@@ -11,7 +11,8 @@ from proxy.core.route import Shadow
 from proxy.core.state import Course, Pending, RouteState, State
 
 COURSE = Course((("old", 95.0), ("new", 5.0)), Shadow("new", 10.0))
-STATE = State(84, {"shop": RouteState(COURSE, COURSE, 83, 2, Course((("old", 1.0),)), Pending(1e9, COURSE))})
+STATE = State(84, {"shop": RouteState(COURSE, COURSE, 83, 2, Course((("old", 1.0),)), Pending(1e9, COURSE))},
+              frozenset({("old", "http://10.0.0.1:9001"), ("new", "")}))
 EVENTS = (Event(1.5, Author("ci", "10.0.0.1"), "split", 84, "shop", {"split": {"old": 1}}, None, "why", 7),)
 
 
@@ -28,13 +29,20 @@ def test_what_a_later_release_adds_is_not_minded_and_what_it_leaves_out_is_empty
     assert unpack(packed) == Luggage(STATE, None, b"s")
 
 
+def test_a_predecessor_that_knew_no_drains_has_none() -> None:
+    packed = pack(Luggage(STATE, None, b"s"))
+    del packed["drained"]
+    assert unpack(packed).state.drained == frozenset()
+
+
 def test_an_event_that_cannot_be_read_is_left_out() -> None:
     packed = pack(Luggage(STATE, None, b"s", EVENTS))
     packed["events"] = [{"verb": 7}, *packed["events"], None]
     assert unpack(packed).events == EVENTS
 
 
-@pytest.mark.parametrize("broken", [{"routes": {"shop": "{}"}}, {"revision": "many"}, {"routes": None}, {"secret": 1}])
+@pytest.mark.parametrize("broken", [{"routes": {"shop": "{}"}}, {"revision": "many"}, {"routes": None}, {"secret": 1},
+                                    {"drained": [["old"]]}, {"drained": 7}, {"drained": [["a", "b", "c"]]}])
 def test_a_state_that_cannot_be_read_is_refused_with_what_to_do(broken: dict[str, object]) -> None:
     with pytest.raises(StartError, match="stop that one, then start this one"):
         unpack({**pack(Luggage(STATE, None, b"s")), **broken})

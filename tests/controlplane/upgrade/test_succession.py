@@ -1,39 +1,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 from proxy.controlplane.upgrade.succession import Succession
 from tests.support.deadline import until
+from tests.support.predecessors import Former
 
 
-class Former:
-    """A predecessor that does as it is told, when the test says so."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-        self.is_quiet = asyncio.Event()
-        self.is_gone = asyncio.Event()
-
-    def leave(self, within_s: float) -> None:
-        self.told.append(("leave", within_s))
-
-    async def quiet(self) -> None:
-        await self.is_quiet.wait()
-
-    async def gone(self) -> None:
-        await self.is_gone.wait()
-
-    def cut_off(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self.told.append(("cut", tuple(pairs)))
-
-    def kill(self, reason: str, *, unless_quiet: bool = False) -> None:
-        self.told.append("kill the loud" if unless_quiet else "kill")
-        self.is_quiet.set()
-        self.is_gone.set()
-
-    def forget(self) -> None:
-        self.told.append("forget")
+def test_it_is_over_when_each_has_gone_and_not_when_each_is_quiet() -> None:
+    succession, formers, over = Succession(quiet_s=60.0), [Former(), Former()], []
+    for former in formers:
+        succession.add(former)
+        former.is_quiet.set()
+    for former in formers:
+        over.append(succession.is_over)
+        former.is_gone.set()
+    assert [*over, succession.is_over] == [False, False, True]
 
 
 def test_a_change_waits_until_all_are_told_and_quiet() -> None:

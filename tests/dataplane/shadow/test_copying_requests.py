@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
-from proxy.core.route import HeaderMatch, Sticky
+from proxy.core.route import HeaderMatch, Server, Sticky
 from tests.support.origins import Peer, StrictOrigin, ok
 from tests.support.shadowing import MARK, shadow_snapshot, shadowed
 from tests.support.story import Story, get, request
@@ -46,6 +47,42 @@ def test_copies_reuse_connections_of_their_own(story: Story) -> None:
     assert sum(marked) == 20
     by_peer = [peer.got.count(b"X-Turnout-Shadow") for peer in both.peers]
     assert sorted(by_peer) == [0, 20]
+
+
+def test_a_drained_server_gets_no_copies_and_a_drained_version_none_at_all(story: Story) -> None:
+    old, stay, leave = story.strict(), story.strict(), story.strict()
+    both = shadow_snapshot(old, stay)
+    versions = tuple(replace(version, servers=(*version.servers, Server(*leave.address)))
+                     if version.name == "new" else version for version in both.versions)
+    servers = {("new", server.address) for server in versions[1].servers}
+    leaving = frozenset({("new", Server(*leave.address).address)})
+    worker = story.serving(replace(both, versions=versions, drained=leaving))
+    client = story.client(worker)
+    for number in range(20):
+        client.ask(get(f"/{number}"))
+    stay.wait_requests(20)
+    worker.apply(replace(both, versions=versions, drained=frozenset(servers), revision=2))
+    client.ask(get("/none"))
+    worker.apply(replace(both, versions=versions, revision=3))
+    for number in range(20, 40):
+        client.ask(get(f"/{number}"))
+        worker.wait_until(lambda worker: worker.shadows.is_quiet)
+    assert len(stay.requests) + len(leave.requests) == 40
+    assert b"/none" not in targets(stay) + targets(leave)
+    assert leave.requests
+
+
+def test_a_drained_version_that_answers_gets_no_second_copies_either(story: Story) -> None:
+    old, new = story.strict(), story.strict()
+    snapshot = shadow_snapshot(old, new, control=True, revision=1)
+    worker = story.serving(snapshot)
+    client = story.client(worker)
+    client.ask(get("/both"))
+    old.wait_requests(2)
+    drained = frozenset({("old", snapshot.versions[0].servers[0].address)})
+    worker.apply(replace(snapshot, drained=drained, revision=2))
+    assert client.ask(get("/none")).status == 503
+    assert b"/none" not in targets(old)
 
 
 def test_what_is_a_copy_is_never_copied_again(story: Story) -> None:
