@@ -1,6 +1,8 @@
 """The life of the comparer: it reads at once and compares in slices, so that whoever asks is answered in between.
 
-Invariants: a slice ends after `SLICE_S` and one comparison more. Everything is in one thread; nobody waits. The end
+Invariants: a slice ends after `SLICE_S` and one comparison more, and after it the CPU is somebody else's for a while:
+who works on in one go keeps it for milliseconds, however low its priority, and clients wait for the worker that would
+have it. Only what grows into a backlog is worked on without pauses. Everything is in one thread; nobody waits. The end
 of the line to the supervisor is the end of this process.
 """
 
@@ -35,7 +37,11 @@ from proxy.ipc.comparing import (
 from proxy.ipc.frames import FrameError
 from proxy.ipc.pairs import FromWorker, Pair, Skipped
 
-SLICE_S = 0.004
+SLICE_S = 0.0003
+PAUSE_S = 0.001
+CALM = 500
+"""Pairs that may wait before there are no more pauses, and slices last `LONG_SLICE_S`."""
+LONG_SLICE_S = 0.004
 SUMMARY_S = 1.0
 _worker_messages: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 _read = _worker_messages.decode
@@ -99,14 +105,17 @@ class Service:
     def _compare_some(self) -> None:
         """Compare for one slice, and let everybody else have their turn before the next."""
         backlog, clock = self._backlog, self._clock
-        until = clock() + SLICE_S
+        calm = len(backlog) <= CALM
+        until = clock() + (SLICE_S if calm else LONG_SLICE_S)
         try:
             while backlog and clock() < until:
                 self._compare(*backlog.take())
             self._recording.flush()
         finally:        # a fault of ours is logged by the loop, and costs one pair and not all that follow
             self._comparing = bool(backlog)
-            if backlog:
+            if backlog and calm:
+                asyncio.get_running_loop().call_later(PAUSE_S, self._compare_some)
+            elif backlog:
                 asyncio.get_running_loop().call_soon(self._compare_some)
 
     def _compare(self, feed: Feed, payload: bytes) -> None:
