@@ -141,8 +141,6 @@ class Admission:
         if not wait_s:
             return True
         self._counters.limited("rate")
-        if request.length:
-            request.keep_alive = False  # its body is still to come, and is no request
         seconds = math.ceil(wait_s)
         exchange.fail(replace(TOO_MANY_REQUESTS, retry_after_s=seconds), f"come again in {seconds} s")
         return False

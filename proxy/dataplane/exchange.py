@@ -69,6 +69,11 @@ class Exchange(Retrying):
         return self.request.expects_continue and self._interims == 0 and upload is not None and upload.taken == 0
 
     @property
+    def _has_come(self) -> bool:
+        """Whether all of the request has been read: what is still to come of its body is no request."""
+        return not self.request.length if self._upload is None else self._upload.done
+
+    @property
     def _uploading(self) -> bool:
         return self._upload is not None and not self._upload.done
 
@@ -423,7 +428,7 @@ class Exchange(Retrying):
         client, request = self.client, self.request
         worker = client.worker
         now = worker.clock()
-        begun, whole_request = self._response is not None, not self._uploading
+        begun, whole_request = self._response is not None, self._has_come
         if self._backend is not None:
             self._backend.tally.done(refusal.status, now - self.started)
             self._backend.tally.not_good += 1

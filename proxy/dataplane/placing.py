@@ -117,8 +117,6 @@ class Placing(ABC):
             request.keep_alive = False
             self.fail(BAD_REQUEST, "Host is not a host with an optional port")
             return
-        if request.length:
-            request.keep_alive = False  # its body is still to come, and is no request
         self.fail(NO_ROUTE, "no route matches the host, path and method of this request")
 
     # ---- where the version is down, or full
@@ -144,8 +142,6 @@ class Placing(ABC):
             fleet.places.shed("spill")
         elif route.route.when_down == "hold" and home is not None and fleet.state == "down":
             return True                     # it will find no place, and wait for one
-        if self.request.length and self._upload is None:
-            self.request.keep_alive = False  # its body is still to come, and is no request
         self.fail(VERSION_DOWN, f"no server of version {backend.version} takes requests at present")
         return False
 

@@ -207,7 +207,8 @@ class Fleet(LeastInFlight["ServerPool"]):
             self._tell(member, why)
         elif member is not None and not by_server:
             self._succeeded(member, now, trial)
-        self.settle_if(self.calm)
+        if self.calm:
+            self.recalm()                   # from now on successes matter, too
 
     def succeeded(self, pool: ServerPool, trial: Trial | None) -> None:
         """A server answered well, at a time when that matters."""
@@ -230,13 +231,7 @@ class Fleet(LeastInFlight["ServerPool"]):
         if member.ejector.succeeded(now, _begun(member, trial)):
             self._warm_up(member)
             self._tell(member, "")
-            self.settle()
         elif troubled and not member.is_troubled:
-            self.recalm()
-
-    def settle_if(self, was_calm: bool) -> None:
-        """A failure was counted: from now on successes matter, too."""
-        if was_calm:
             self.recalm()
 
     def _count(self, now: float, failures: int) -> bool:
@@ -254,12 +249,14 @@ class Fleet(LeastInFlight["ServerPool"]):
             self._give_parts(self._worker.clock())
 
     def _tell(self, member: Member, why: str) -> None:
+        """Say that a server has turned, and act on it."""
         ejector = member.ejector
         self._worker.tell(Noticed(self.version, member.pool.label, ejector.state != "in", ejector.epoch, ejector.until,
                                   ejector.times, why))
         self.settle()
 
     def _tell_breaker(self, why: str) -> None:
+        """Say that the version has turned, and act on it."""
         breaker = self.breaker
         self._worker.tell(Noticed(self.version, "", breaker.state != "closed", breaker.epoch, breaker.until,
                                   breaker.times, why))
