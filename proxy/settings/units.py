@@ -149,7 +149,8 @@ def format_size(size: int) -> str:
 
 def format_frequency(rate: float) -> str:
     """The text in the shortest unit of time in which it is exact: 100.0 → `100/s`, 1.5 → `1.5/s`, 1 ÷ 60 → `1/m`."""
-    texts = [f"{_plain(Decimal(repr(float(rate))) * seconds)}/{unit}" for unit, seconds in _SECONDS.items()]
+    exact = Decimal(rate)  # not its repr: what repr leaves out, times 3600, may reach the next number that is written
+    texts = [f"{_plain(exact * seconds)}/{unit}" for unit, seconds in _SECONDS.items()]
     return next((text for text in texts if parse_frequency(text) == rate), texts[-1])
 
 
