@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO_FOR ?=
+EXPLORE ?= 20
 BUILD_PINS := config/container/requirements-build.txt
 
-.PHONY: help env demo test lint types check bench bench-quick dist lock clean
+.PHONY: help env demo test explore lint types check bench bench-quick dist lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -24,6 +25,9 @@ demo: env  ## old and new backend, Turnout in front, a small migration, live (DE
 
 test: env  ## every test
 	$(BIN)/python -m pytest -n 2
+
+explore: env  ## the properties alone, with EXPLORE (20) times the examples, new ones in each run
+	EXPLORE=$(EXPLORE) $(BIN)/python -m pytest -n 2 -m hypothesis --timeout 3600
 
 lint: env  ## ruff
 	$(BIN)/ruff check .

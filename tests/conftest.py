@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+from tests.support.exploring import examples
 from tests.support.story import Story
+
+settings.register_profile("turnout", examples())
+settings.load_profile("turnout")
 
 
 @pytest.fixture

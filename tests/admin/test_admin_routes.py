@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from yarl import URL
 
 from proxy.admin.problems import pointer
 from tests.support.admin import Asked, run
+from tests.support.exploring import examples
 
 
 def test_a_change_answers_with_what_it_came_to() -> None:
@@ -257,7 +257,7 @@ def test_a_change_outlives_a_restart(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(max_size=5) | st.integers(0, 9), max_size=4))
-@hypothesis_settings(max_examples=50)
+@examples(50)
 def test_a_pointer_leads_back_to_its_place(path: list[str | int]) -> None:
     steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer(path).split("/")[1:]]
     assert steps == list(map(str, path))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.balance import LeastInFlight
+from tests.support.exploring import examples
 
 
 def take(balance: LeastInFlight[str]) -> str:
@@ -66,7 +67,7 @@ def test_releasing_more_than_was_acquired_is_an_error(servers: str) -> None:
 steps = st.lists(st.one_of(st.just("acquire"), st.integers(0, 7), st.sets(st.integers(0, 7), max_size=3)), max_size=120)
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200)
 @given(servers=st.integers(1, 8), steps=steps)
 def test_any_history_keeps_to_the_rule(servers: int, steps: list[str | int | set[int]]) -> None:
     balance, busy = LeastInFlight(range(servers)), [0] * servers

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.budget import START_S, WINDOW_S, RetryBudget
+from tests.support.exploring import examples
 
 
 def spent(budget: RetryBudget, now: float, requests: int, most: int = 100_000) -> int:
@@ -86,7 +87,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(STEPS, st.sampled_from([0.0, 0.1, 0.2, 1 / 3, 1.0]), st.sampled_from([0.0, 0.5, 10.0]))
 def test_it_never_gives_more_than_was_earned_in_all_nor_at_once(
         steps: list[tuple[float, int, int]], share: float, floor: float) -> None:
@@ -106,7 +107,7 @@ def test_it_never_gives_more_than_was_earned_in_all_nor_at_once(
         assert budget.left() >= 0.0
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(STEPS)
 def test_with_frequent_looks_it_differs_from_the_true_window_by_one_second_at_most(
         steps: list[tuple[float, int, int]]) -> None:

@@ -6,13 +6,14 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.choose import choose
 from proxy.core.override import Networks
 from proxy.core.route import Match, Override, Sticky
 from tests.support.deciding import Request, Script, compiled, plausible, with_cookie
+from tests.support.exploring import examples
 
 KEY = b"0123456789abcdef01234567"
 OTHER = b"fedcba9876543210fedcba98"
@@ -209,7 +210,7 @@ def test_common_choices_are_made_beforehand() -> None:
     assert choose(drawn, Request(), Script(draws=[0.1])) is choose(drawn, Request(), Script(draws=[0.2]))
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@examples(150)
 @given(named=st.sampled_from((None, b"old", b"new", b"nwe")), inside=st.booleans(),
        sticky=st.sampled_from((None, COOKIE, SESSION, Sticky("header", name="X-User"))), known=st.booleans(),
        x=st.floats(0, 1, exclude_max=True))

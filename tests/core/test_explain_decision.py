@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.choose import choose
@@ -13,6 +13,7 @@ from proxy.core.explain import NOBODY, Detour, explain
 from proxy.core.route import HeaderMatch, Match, Override, Route, Sticky
 from proxy.core.split import Race
 from tests.support.deciding import Request, Script, a_route, a_router
+from tests.support.exploring import examples
 
 KEY = b"0123456789abcdef01234567"
 weights = st.sampled_from((0.0, 0.01, 1.0, 5.0, 95.0))
@@ -36,7 +37,7 @@ requests = st.builds(
         b"x-user": st.sampled_from((b"7", b"")), b"cookie": st.sampled_from((b"turnout=" + KEY, b"sid=4; turnout=x"))}))
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@examples(500)
 @given(routes=st.lists(routes, min_size=1, max_size=5), request=requests, x=st.floats(0, 1, exclude_max=True),
        host=st.sampled_from((b"", b"a.test", b"b.test", b"c")))
 def test_explaining_reaches_what_finding_and_choosing_reach(
@@ -87,8 +88,8 @@ def test_an_override_that_does_not_count_is_told_with_its_reason() -> None:
     assert seen(Override(header="x-version"), "10.0.0.1", b"new") == [NOBODY]
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
-@given(key=st.integers(0, 2**90).map(lambda n: b"%024d" % n), split=splits)
+@examples(80)
+@given(key=st.integers(0, 10**24 - 1).map(lambda n: b"%024d" % n), split=splits)
 def test_a_client_joins_a_version_at_the_share_that_is_told(key: bytes, split: tuple[tuple[str, float], ...]) -> None:
     request = Request(headers={b"cookie": b"turnout=" + key})
     told = explain(a_router(a_route("shop", split, sticky=Sticky("cookie"))), request, b"", Script())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.request import find_cookie, find_parameter
+from tests.support.exploring import examples
 
 
 @pytest.mark.parametrize(("header", "value"), [
@@ -33,7 +34,7 @@ def test_a_parameter_is_a_whole_pair_behind_the_first_question_mark(target: byte
 tokens = st.text("ab=x ", max_size=6).map(str.encode)
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300)
 @given(parts=st.lists(tokens, max_size=6), name=st.sampled_from((b"a", b"ab", b"b")))
 def test_finding_a_cookie_agrees_with_splitting_the_header(parts: list[bytes], name: bytes) -> None:
     pairs = [part for part in parts if not part.startswith(b" ")]      # exactly one space follows a semicolon
@@ -42,7 +43,7 @@ def test_finding_a_cookie_agrees_with_splitting_the_header(parts: list[bytes], n
     assert find_cookie(b"; ".join(pairs), pair) == expected
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300)
 @given(parts=st.lists(tokens, max_size=6), name=st.sampled_from((b"a", b"ab", b"b")))
 def test_finding_a_parameter_agrees_with_splitting_the_query(parts: list[bytes], name: bytes) -> None:
     pair = name + b"="

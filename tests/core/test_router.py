@@ -8,11 +8,12 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.route import HeaderMatch, Match, Override, Route, Sticky
 from tests.support.deciding import Request, a_route, a_router
+from tests.support.exploring import examples
 
 HOSTS = (None, "test", "a.test", "b.a.test", "*.test", "*.a.test", "*.b.a.test", "[::1]")
 PATHS = ("/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/%61", "//", "/a//", "/a//b", "/ä")
@@ -64,7 +65,7 @@ def by_the_book(routes: list[Route], host: bytes, request: Request) -> str | Non
     return routes[min(fitting)[-1]].name if fitting else None
 
 
-@settings(derandomize=True, deadline=None, max_examples=600)
+@examples(600)
 @given(wanted=st.lists(matches, min_size=1, max_size=10), asked=st.lists(requests, min_size=1, max_size=8))
 def test_a_request_finds_the_route_that_the_rules_name(wanted: list[Match], asked: list[Request]) -> None:
     routes = [a_route(f"route {i}", match=match) for i, match in enumerate(wanted)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.choose import choose
@@ -12,6 +12,7 @@ from proxy.core.route import HeaderMatch, Match, Override, Route, Sticky
 from proxy.core.router import Router
 from proxy.core.snapshot import Snapshot
 from tests.support.deciding import Request, Script
+from tests.support.exploring import examples
 
 HOSTS = (b"", b"test", b"a.test", b"b.a.test", b"other")
 
@@ -73,7 +74,7 @@ def decided(router: Router, host: bytes, request: Request) -> object:
     return route.index, route.route, only is route, choose(route, request, script)
 
 
-@settings(derandomize=True, deadline=None, max_examples=400)
+@examples(400)
 @given(history=histories(), asked=st.lists(requests, min_size=1, max_size=6))
 def test_it_decides_as_a_fresh_one(history: list[Snapshot], asked: list[Request]) -> None:
     following: Router | None = None

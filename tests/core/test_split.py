@@ -14,14 +14,15 @@ from math import sqrt
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from proxy.core.split import Draw, Race, advance, shares
 from tests.support.deciding import plausible
+from tests.support.exploring import examples
 
 NAMES = ("old", "new", "newer", "v4", "v5", "v6")
-Bound = settings(derandomize=True, deadline=None, max_examples=60)
+Bound = examples(60)
 
 weight = st.one_of(st.just(0.0), st.floats(1e-4, 1e4))
 splits = st.lists(weight, min_size=2, max_size=6).filter(lambda weights: max(weights) > 0)
@@ -50,7 +51,7 @@ def test_a_share_of_keys_is_the_share_of_the_weight(family: str, percent: float)
     assert plausible(won, trials, percent / 100)
 
 
-@settings(derandomize=True, deadline=None, max_examples=25)
+@examples(25)
 @given(weights=splits, salt=salts, family=st.sampled_from(sorted(FAMILIES)))
 def test_every_version_gets_its_share_whatever_the_weights(weights: list[float], salt: str, family: str) -> None:
     trials = 3_000

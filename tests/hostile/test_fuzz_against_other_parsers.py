@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.support.agreement import Judge
+from tests.support.exploring import examples
 from tests.support.mutants import a_request, an_answer
 
 MUTANTS = 20_000
@@ -44,8 +45,7 @@ def test_mutants_of_answers_are_refused_or_passed_on_in_one_reading(judge: Judge
             raise AssertionError(f"seed {seed}: {method!r} {head!r} + {after!r}: {error}") from error
 
 
-checked = settings(max_examples=1500, derandomize=True, deadline=None,
-                   suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+checked = examples(1500, suppress=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @checked

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.http1.chunked import CHUNKS_PER_FEED, ChunkedDecoder, ChunkedError, chunk, last_chunk
+from tests.support.exploring import examples
 
 LINE, EXTENSIONS, TRAILERS, TRAILER_FIELDS = 64, 100, 200, 4
 
@@ -163,7 +164,7 @@ def test_more_is_said_exactly_when_feeding_nothing_would_yield_something() -> No
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.data())
-@settings(max_examples=300, derandomize=True, deadline=None)
+@examples(300)
 def test_what_is_written_is_read_as_it_was_meant(payloads: list[bytes], cuts: st.DataObject) -> None:
     body = b"".join(map(chunk, payloads)) + last_chunk(b"X-A: 1\r\n")
     places = sorted(cuts.draw(st.lists(st.integers(0, len(body)), max_size=6)))

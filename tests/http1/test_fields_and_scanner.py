@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.http1.fields import HOP_BY_HOP, REQUEST_FIELDS, RESPONSE_FIELDS, scanner, tokens, without_fields
 from proxy.http1.shape import Shape, joined, remove
+from tests.support.exploring import examples
 
 NAMES = sorted(REQUEST_FIELDS)
 KNOWN = REQUEST_FIELDS | {b"cookie"}
@@ -31,7 +32,7 @@ field_lines = st.lists(st.tuples(
 
 
 @given(field_lines)
-@settings(max_examples=300, derandomize=True, deadline=None)
+@examples(300)
 def test_the_parts_joined_are_the_head_again_and_no_known_name_is_missed(
         lines: list[tuple[bytes, bytes, bytes]]) -> None:
     head = b"GET / HTTP/1.1\r\n" + b"".join(n + colon + v + b"\r\n" for n, colon, v in lines) + b"\r\n"

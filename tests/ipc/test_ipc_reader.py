@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.snapshot import Policy, Snapshot
 from proxy.ipc.messages import Applied, Apply, Drain, decode, encode
 from proxy.ipc.reader import Reader
+from tests.support.exploring import examples
 from tests.support.snapshots import small_snapshot, snapshots
 
 
@@ -41,7 +42,7 @@ def followers(draw: st.DrawFn) -> list[Snapshot]:
     return history
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(followers(), st.lists(st.tuples(st.text(), st.text()), max_size=2))
 def test_it_reads_what_a_decoder_reads(history: list[Snapshot], cut: list[tuple[str, str]]) -> None:
     reader = Reader()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
 from proxy.settings import load_bytes, load_file, strict_yaml
+from tests.support.exploring import examples
 
 GOOD = "versions: {old: {servers: ['http://h:1']}}\nroutes: [{name: r, split: {old: 1}}]\n"
 
@@ -126,7 +127,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
 
 
 @given(st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(suppress=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     with pytest.raises(ConfigError):
         load_bytes(raw, "f", {})
@@ -156,7 +157,7 @@ _ALPHABET = st.sampled_from(
 
 
 @given(st.lists(_ALPHABET).map("".join))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@examples(300, suppress=[HealthCheck.function_scoped_fixture])
 def test_anything_that_looks_like_yaml_is_read_or_refused(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_bytes(text.encode(), "f", {"X": "x"})
@@ -210,7 +211,7 @@ _VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["listen", "admin", "versions", "routes", "limits", "secret", "zzz"]), _VALUES))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
+@examples(200, suppress=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_structure_is_read_or_refused(data: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as caught:
         load_bytes(yaml.safe_dump(data, allow_unicode=True).encode(), "f", {})

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -29,6 +28,7 @@ from proxy.controlplane.errors import (
 )
 from proxy.settings import load_file
 from tests.support.commanding import Backends, Desk, Time, by_ann, desk
+from tests.support.exploring import examples
 
 Weights = tuple[float, float]
 """Of `old` and `new`."""
@@ -322,6 +322,6 @@ class Operating(RuleBasedStateMachine):
 def test_whatever_happens_in_whatever_order_the_state_is_what_a_person_expects() -> None:
     Operating.servers = Backends()
     try:
-        run_state_machine_as_test(Operating, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
+        run_state_machine_as_test(Operating, settings=examples(30, steps=25))
     finally:
         Operating.servers.close()

@@ -6,13 +6,14 @@ import json
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.compare.groups import MOST_ENDPOINTS, Groups
 from proxy.core.compare.groups_data import as_data, restore
 from proxy.core.compare.pair import Compared
 from proxy.core.compare.values import Difference, Kind
+from tests.support.exploring import examples
 
 SAME = Compared(())
 
@@ -34,7 +35,7 @@ def told(history: list[tuple[str, Compared, Compared | None]], groups: Groups, s
     return groups
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200)
 @given(HISTORY)
 def test_every_comparison_is_matched_noisy_or_different_or_was_skipped(
         history: list[tuple[str, Compared, Compared | None]]) -> None:
@@ -49,7 +50,7 @@ def test_every_comparison_is_matched_noisy_or_different_or_was_skipped(
         assert group.both + group.candidate_only <= group.count <= groups.endpoints[key.endpoint].compared
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@examples(100)
 @given(HISTORY, st.integers(0, 30))
 def test_deltas_add_up_to_the_whole(history: list[tuple[str, Compared, Compared | None]], cut: int) -> None:
     folded = Groups(samples=2)
@@ -65,7 +66,7 @@ def test_deltas_add_up_to_the_whole(history: list[tuple[str, Compared, Compared 
     assert parts == whole
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@examples(100)
 @given(HISTORY)
 def test_what_was_saved_is_restored(history: list[tuple[str, Compared, Compared | None]]) -> None:
     data = json.loads(json.dumps(as_data(told(history, Groups()))))

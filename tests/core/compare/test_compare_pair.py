@@ -9,12 +9,13 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.compare.content import Skipped, decoded
 from proxy.core.compare.pair import CompiledRules, compare, differences
 from proxy.core.compare.values import Answer, Rules
+from tests.support.exploring import examples
 
 JSON = ((b"Content-Type", b"application/json"),)
 
@@ -166,7 +167,7 @@ def test_a_bomb_never_takes_more_memory_than_the_cap(bomb: bytes, most: int) -> 
     assert peak < 3 * max(most, len(bomb)) + 200_000
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300)
 @given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["", "gzip", "deflate", "br", "x,y"]),
        st.sampled_from(["application/json", "text/plain", "text/x; charset=utf-16", "image/png", ""]))
 def test_no_bytes_can_make_a_comparison_fail(one: bytes, other: bytes, coding: str, media: str) -> None:
@@ -177,7 +178,7 @@ def test_no_bytes_can_make_a_comparison_fail(one: bytes, other: bytes, coding: s
         assert found.shadow.isprintable()
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@examples(100)
 @given(st.binary(max_size=60), st.sampled_from([200, 204, 304, 404]), st.sampled_from(["", "gzip", "br"]))
 def test_an_answer_does_not_differ_from_itself(body: bytes, status: int, coding: str) -> None:
     one = Answer(status, ((b"content-encoding", coding.encode()), (b"x", b"y")), body)

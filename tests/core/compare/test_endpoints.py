@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.compare.endpoints import Endpoints
+from tests.support.exploring import examples
 
 PATHS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "", "7", "x" * 70]), max_size=4).map(
     lambda parts: "/" + "/".join(parts))
@@ -53,7 +54,7 @@ def test_a_full_tree_learns_nothing_more_and_forgets_nothing() -> None:
     assert [endpoints.template(path) for path in ("/a", "/b", "/c", "/d", "/a")] == ["/a", "/b", "/c", "other", "/a"]
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200)
 @given(st.lists(st.binary(max_size=40).map(lambda rest: b"/" + rest), max_size=60))
 def test_hostile_targets_make_a_bounded_number_of_bounded_templates(targets: list[bytes]) -> None:
     endpoints = Endpoints(distinct=3, most_templates=10)
@@ -75,7 +76,7 @@ def test_random_paths_of_any_depth_stay_within_the_bound() -> None:
     assert endpoints._nodes <= 8 * 50 + 20
 
 
-@settings(derandomize=True, deadline=None, max_examples=400)
+@examples(400)
 @given(st.lists(PATHS, max_size=40), st.integers(1, 4), st.integers(1, 8))
 def test_paths_that_had_one_template_have_one_for_ever(paths: list[str], distinct: int, most: int) -> None:
     endpoints = Endpoints(distinct=distinct, most_templates=most)
@@ -89,14 +90,14 @@ def test_paths_that_had_one_template_have_one_for_ever(paths: list[str], distinc
             assert now == {endpoints.current(earlier)}
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@examples(100)
 @given(st.lists(PATHS, max_size=30))
 def test_templates_depend_on_the_targets_alone(paths: list[str]) -> None:
     one, other = Endpoints(distinct=2), Endpoints(distinct=2)
     assert [one.template(path) for path in paths] == [other.template(path.encode()) for path in paths]
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@examples(100)
 @given(st.lists(PATHS, max_size=30))
 def test_a_template_is_its_own_template(paths: list[str]) -> None:
     endpoints = Endpoints(distinct=2)

@@ -8,15 +8,16 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.compare.json_diff import MOST_DIFFERENCES, json_differences
 from proxy.core.compare.json_paths import Paths
 from proxy.core.compare.json_text import Parsed, parsed
 from proxy.core.compare.values import Kind
+from tests.support.exploring import examples
 
-Many = settings(derandomize=True, deadline=None, max_examples=150)
+Many = examples(150)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False),
                     st.text(max_size=8))
 VALUES = st.recursive(SCALARS, lambda inner: st.one_of(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.compare.json_paths import PLACES, Paths, Place, parse
+from tests.support.exploring import examples
 
 Step = str | None
 
@@ -57,7 +58,7 @@ def test_a_set_is_an_array_that_a_pattern_ends_at() -> None:
     assert not at(paths).unordered
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200)
 @given(st.lists(st.one_of(st.none(), st.text(min_size=1, max_size=20)), max_size=8))
 def test_the_path_of_a_place_is_a_pattern_that_covers_it(steps: list[Step]) -> None:
     path = at(Paths(), *steps).path
@@ -72,7 +73,7 @@ def test_what_hostile_names_make_it_remember_is_bounded() -> None:
     assert len(paths.root()._children) <= PLACES
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@examples(150)
 @given(st.text(max_size=30))
 def test_a_pattern_is_read_or_refused_and_nothing_else(text: str) -> None:
     said = ""

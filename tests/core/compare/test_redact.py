@@ -7,10 +7,11 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.compare.redact import mark, redacted_body, redacted_headers, redacted_target, redacted_within
+from tests.support.exploring import examples
 
 SALT = b"0123456789abcdef"
 NAMES = ["password", "Password", "old_password", "passwd", "passWord2", "user-password-hash", "secret", "clientSecret",
@@ -50,7 +51,7 @@ def escaped(body: bytes) -> bytes:
         b"\\u%04X" % char if at % 2 else bytes([char]) for at, char in enumerate(found[2])) + b'"', body)
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@examples(500)
 @given(DOCUMENTS, DUMPS, st.booleans())
 def test_no_sensitive_value_survives_and_json_stays_json(document: Any, dumps: Any, disguised: bool) -> None:
     body = escaped(dumps(document)) if disguised else dumps(document)
@@ -59,7 +60,7 @@ def test_no_sensitive_value_survives_and_json_stays_json(document: Any, dumps: A
     assert "HIDDEN" not in repr(json.loads(left))
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@examples(300)
 @given(DOCUMENTS, DUMPS)
 def test_a_body_that_was_cut_leaks_nothing(document: Any, dumps: Any) -> None:
     body = dumps(document)
@@ -67,7 +68,7 @@ def test_a_body_that_was_cut_leaks_nothing(document: Any, dumps: Any) -> None:
         assert b"HIDDEN" not in redacted_body(body[:length], SALT)
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200)
 @given(DOCUMENTS, DUMPS)
 def test_json_inside_a_string_leaks_nothing(document: Any, dumps: Any) -> None:
     body = json.dumps({"payload": dumps(document).decode(), "id": 1}).encode()
@@ -76,7 +77,7 @@ def test_json_inside_a_string_leaks_nothing(document: Any, dumps: Any) -> None:
     assert json.loads(left)["id"] == 1
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@examples(200)
 @given(st.recursive(OPEN, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(
     st.sampled_from(HARMLESS), inner, max_size=3)), max_leaves=12), DUMPS)
 def test_a_document_without_secrets_says_the_same_afterwards(document: Any, dumps: Any) -> None:

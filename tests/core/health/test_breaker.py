@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from proxy.core.health.breaker import BUCKETS, MOST_OPEN_S, VersionBreaker, Window
 from proxy.core.health.values import Breaker
+from tests.support.exploring import examples
 
 RULE = Breaker(share=0.5, requests=20, window_s=10.0, open_s=2.0, trials=3)
 
@@ -232,11 +233,11 @@ class OneVersion(RuleBasedStateMachine):
         assert (self.breaker.until > 0.0) == (self.state != "closed")
 
 
-OneVersion.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+OneVersion.TestCase.settings = examples(60, steps=40)
 test_a_version_behaves_like_a_naive_model_of_it = OneVersion.TestCase
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.tuples(st.floats(0, 8), st.integers(0, 100), st.integers(0, 100)), max_size=60))
 def test_the_window_holds_all_of_nine_tenths_and_nothing_older_than_itself(
         counts: list[tuple[float, int, int]]) -> None:

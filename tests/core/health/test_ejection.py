@@ -3,13 +3,14 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from proxy.core.health.ejection import Ejector
 from proxy.core.health.growth import PATIENCE, away_s
 from proxy.core.health.values import Ejection
+from tests.support.exploring import examples
 
 RULE = Ejection(failures=3, first_s=1.0, most_s=60.0)
 
@@ -313,7 +314,7 @@ class OneServer(RuleBasedStateMachine):
         assert ejector.times == self.times
 
 
-OneServer.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+OneServer.TestCase.settings = examples(60, steps=40)
 test_a_server_behaves_like_a_naive_model_of_it = OneServer.TestCase
 
 
@@ -324,7 +325,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(STEPS, st.randoms(use_true_random=False))
 def test_workers_that_have_heard_all_news_agree_whatever_the_order(steps: list[Step], chance: Random) -> None:
     workers = [Ejector(Ejection(failures=2)) for _ in range(4)]

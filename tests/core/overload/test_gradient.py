@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.overload.gradient import DEEP, LOOK_AGAIN_S, Gradient
+from tests.support.exploring import examples
 from tests.support.simulated_server import SimulatedServer, steady, steps
 
 
@@ -132,7 +133,7 @@ LOOKS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(LOOKS, st.integers(1, 20), st.integers(0, 500), st.none() | st.integers(1, 1_000))
 def test_whatever_happens_the_limit_is_within_its_bounds(
         looks: list[tuple[float, int, float, int]], smallest: int, more: int, initial: int | None) -> None:

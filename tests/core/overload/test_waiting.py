@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from proxy.core.overload.waiting import STANDS, WaitingRoom
+from tests.support.exploring import examples
 
 LOW, NORMAL, HIGH = 0, 1, 2
 
@@ -215,5 +215,5 @@ class OneRoom(RuleBasedStateMachine):
         assert all(each[0] in self.room for each in self.waiting)
 
 
-OneRoom.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+OneRoom.TestCase.settings = examples(80, steps=40)
 test_a_room_behaves_like_a_naive_model_of_it = OneRoom.TestCase
