@@ -44,8 +44,8 @@ _RESET = struct.pack("ii", 1, 0)
 class ClientConnection(asyncio.Protocol):
     """See the module."""
 
-    __slots__ = ("_held", "_linger_left", "_linger_until", "buffer", "deadline", "exchange", "half_closed", "hop",
-                 "last_one", "seat", "site", "transport", "worker", "write_paused")
+    __slots__ = ("_held", "_linger_left", "_linger_until", "_writes_through", "buffer", "deadline", "exchange",
+                 "half_closed", "hop", "last_one", "seat", "site", "transport", "worker", "write_paused")
 
     transport: asyncio.Transport
     hop: Hop
@@ -64,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
         self._held = 0
         self._linger_left = 0.0
         self._linger_until = 0.0  # while it is read from although nobody listens
+        self._writes_through = False
 
     # ---- asyncio.Protocol
 
@@ -240,6 +241,9 @@ class ClientConnection(asyncio.Protocol):
             self.leave()
             return
         self.deadline = now + self.site.timeouts.keepalive  # type: ignore[union-attr]
+        if self._writes_through:
+            self._writes_through = False
+            self.transport.set_write_buffer_limits()
         if self._held:
             self._held &= AHEAD_OF_TURN
             if not self._held:
@@ -276,6 +280,16 @@ class ClientConnection(asyncio.Protocol):
         return bool(self._held & (SERVER_FULL | NOT_CONNECTED))
 
     # ---- endings
+
+    def write_through(self) -> None:
+        """A long answer comes, or one that is not taken as fast: the server pauses whenever any of it has to wait.
+
+        Until the exchange has ended. Of a read that was written in part the whole is kept, up to 250 KiB. Below the
+        usual mark of 64 KiB another such read would follow it; so a client that stops reading is kept one, not two.
+        """
+        if not self._writes_through:
+            self._writes_through = True
+            self.transport.set_write_buffer_limits(0)
 
     def write(self, data: bytes) -> None:
         """Send this after whatever still waits to be sent."""

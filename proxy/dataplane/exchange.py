@@ -16,7 +16,7 @@ from proxy.core.retry import Failure
 from proxy.dataplane.accesslog import tunnelled
 from proxy.dataplane.outbox import SMALL
 from proxy.dataplane.presence import watch_half_closed
-from proxy.dataplane.reading import SERVER_FULL
+from proxy.dataplane.reading import LONG, SERVER_FULL
 from proxy.dataplane.retrying import Retrying
 from proxy.dataplane.sending import LET_GO
 from proxy.dataplane.tunnel import Tunnel
@@ -176,6 +176,8 @@ class Exchange(Retrying):
         client.deadline = client.worker.now + self._site.timeouts.response_idle
         if have:
             self.server_data(data[end:])
+        if length - have > LONG and client.exchange is self:
+            client.write_through()
 
     def _interim(self, response: Response, rest: bytes) -> None:
         """A 1xx: passed on to whoever can read it; a 101 makes a tunnel, if it was asked for."""
@@ -332,6 +334,8 @@ class Exchange(Retrying):
     def server_full(self) -> None:
         """The server does not read as fast as the client sends."""
         self.client.hold(SERVER_FULL)
+        if self._server is not None:
+            self._server.write_through()
 
     def server_drained(self) -> None:
         """The server caught up."""
@@ -344,6 +348,7 @@ class Exchange(Retrying):
 
     def client_full(self) -> None:
         """The client does not read as fast as the server answers."""
+        self.client.write_through()
         if self._server is not None:
             self._server.transport.pause_reading()
 

@@ -38,7 +38,7 @@ _LAST_READS = 4
 class ServerConnection(asyncio.Protocol):
     """One connection to a server. `outdated`: its address is no longer one of the server's name."""
 
-    __slots__ = ("address", "exchange", "idle_until", "outdated", "pool", "transport")
+    __slots__ = ("_writes_through", "address", "exchange", "idle_until", "outdated", "pool", "transport")
 
     transport: asyncio.Transport
 
@@ -48,6 +48,7 @@ class ServerConnection(asyncio.Protocol):
         self.exchange: Exchange | Tunnel | Copy | None = None
         self.outdated = False
         self.idle_until = 0.0
+        self._writes_through = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport. The pool is joined by whoever asked for the connection, if he still wants it."""
@@ -105,6 +106,15 @@ class ServerConnection(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.server_drained()
 
+    def write_through(self) -> None:
+        """A long body comes, or one that is not taken as fast: the client pauses whenever any of it has to wait.
+
+        Until the connection is given back. See `ClientConnection.write_through`.
+        """
+        if not self._writes_through:
+            self._writes_through = True
+            self.transport.set_write_buffer_limits(0)
+
     def seems_stale(self) -> bool:
         """Whether the server has closed, or said something, that the loop has not told us yet.
 
@@ -146,6 +156,9 @@ class ServerPool:
         if self.retired or connection.outdated:
             connection.transport.close()
             return
+        if connection._writes_through:
+            connection._writes_through = False
+            connection.transport.set_write_buffer_limits()
         connection.idle_until = idle_until
         self.idle[connection] = None
 

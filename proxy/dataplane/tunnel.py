@@ -129,6 +129,8 @@ class Tunnel:
     def server_full(self) -> None:
         """The server does not keep up."""
         self.client.hold(SERVER_FULL)
+        if self._server is not None:
+            self._server.write_through()
 
     def server_drained(self) -> None:
         """The server caught up."""
@@ -136,6 +138,7 @@ class Tunnel:
 
     def client_full(self) -> None:
         """The client does not keep up."""
+        self.client.write_through()
         if self._server is not None:
             self._server.transport.pause_reading()
 

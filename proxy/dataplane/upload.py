@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.dataplane.reading import NOT_CONNECTED, SERVER_FULL, SHARE_OF_LOOP
+from proxy.dataplane.reading import LONG, NOT_CONNECTED, SERVER_FULL, SHARE_OF_LOOP
 from proxy.errors import BAD_REQUEST, BODY_TOO_LARGE, REQUEST_TIMEOUT
 from proxy.http1.body import body_of
 from proxy.http1.chunked import ChunkedError
@@ -29,12 +29,13 @@ class Upload:
     `keep`: so many bytes are kept for another attempt; a body that has become longer, and was sent, cannot be repeated.
     """
 
-    __slots__ = ("_body", "_exchange", "_keep", "_kept", "_rate_from", "_rate_taken", "_server", "_site", "sent",
-                 "waiting")
+    __slots__ = ("_body", "_exchange", "_is_long", "_keep", "_kept", "_rate_from", "_rate_taken", "_server", "_site",
+                 "sent", "waiting")
 
     def __init__(self, exchange: Sending, length: int, site: Site, now: float, keep: int = 0) -> None:
         self._exchange = exchange
         self._site = site
+        self._is_long = length > LONG
         self._body = body_of(length, site.chunk_bounds, reframed=True)
         self._server: ServerConnection | None = None
         self._rate_from = now
@@ -80,6 +81,8 @@ class Upload:
         waiting, self.waiting = self.waiting, []
         for data in waiting:
             self._send(data)
+        if self._is_long:
+            server.write_through()
         self._exchange.client.release(NOT_CONNECTED)
 
     def receive(self, data: bytes) -> None:
