@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 RANKS = {
-    "errors": 0, "clock": 0,
+    "errors": 0, "clock": 0, "compat": 0,
     "core": 1, "http1": 1,
     "telemetry": 2, "settings": 2, "ipc": 2,
     "dataplane": 3, "controlplane": 3, "comparison": 3,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import codecs
 import re
-import zlib
 from dataclasses import dataclass
 from typing import Literal
 
+from proxy.core.compare.codings import DECODERS
 from proxy.core.compare.values import Answer, BodyMode
 
 Shape = Literal["json", "text", "bytes", "none"]
@@ -20,8 +20,6 @@ _HIGHEST_RATIO = 250
 """Decompressed ÷ compressed. JSON of many like records reaches 100; a bomb of zeros 1,000."""
 _FREE = 65_536
 """Bytes that any body may become, whatever its ratio."""
-_MOST_MEMBERS = 64
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}      # RFC 9110 §8.4.1; zlib's numbers for these formats
 _TEXT = re.compile(r"text/.*|application/(?:.*\+xml|xml|javascript|ecmascript|x-www-form-urlencoded|x-ndjson|graphql|"
                    r"yaml|x-yaml|toml|.*\+yaml)|image/svg\+xml")
 _JSON = re.compile(r"application/(?:.*\+)?json|text/json|.*\+json")
@@ -88,43 +86,12 @@ def decoded(answer: Answer, most: int) -> bytes | Skipped:
     named = coding(answer)
     if named == "identity" or not answer.body:
         return answer.body
-    if named not in _WINDOWS:
+    if named not in DECODERS:
         return Skipped("coding")
     ratio_cap = max(_FREE, len(answer.body) * _HIGHEST_RATIO)
-    window = _WINDOWS[named]
-    if window == 15 and not _is_zlib(answer.body):
-        window = -15                # RFC 9110 §8.4.1.2: some send the deflate data without its zlib wrapper
-    inflated = _inflated(answer.body, window, min(most, ratio_cap))
+    inflated = DECODERS[named](answer.body, min(most, ratio_cap))
     if inflated is None:
         return Skipped("corrupt")
     if len(inflated) > most:
         return Skipped("too-large")
     return inflated if len(inflated) <= ratio_cap else Skipped("bomb")
-
-
-def _is_zlib(body: bytes) -> bool:
-    return len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0      # RFC 1950 §2.2
-
-
-def _inflated(data: bytes, window: int, most: int) -> bytes | None:
-    """All members of the data decompressed; one byte more than `most` stands for too much, None for no valid data."""
-    parts: list[bytes] = []
-    room = most + 1
-    for _ in range(_MOST_MEMBERS):
-        inflater = zlib.decompressobj(window)
-        try:
-            part = inflater.decompress(data, room)
-        except zlib.error:
-            return None
-        parts.append(part)
-        room -= len(part)
-        if room <= 0:
-            break
-        if not inflater.eof:
-            return None
-        data = inflater.unused_data
-        if not data.strip(b"\0") or window != 31:
-            break
-    else:
-        return None                 # nobody sends so many members
-    return b"".join(parts)

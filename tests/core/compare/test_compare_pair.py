@@ -6,6 +6,7 @@ import gzip
 import json
 import tracemalloc
 import zlib
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from proxy.core.compare.content import Skipped, decoded
 from proxy.core.compare.pair import CompiledRules, compare, differences
 from proxy.core.compare.values import Answer, Rules
 from tests.support.exploring import examples
+from tests.support.packing import packed, zstd_in_windows_of
 
 JSON = ((b"Content-Type", b"application/json"),)
 
@@ -127,6 +129,8 @@ RAW = json.dumps({"a": list(range(500))}).encode()
     coded("gzip", gzip.compress(RAW)), coded("x-gzip", gzip.compress(RAW[:100]) + gzip.compress(RAW[100:])),
     coded("deflate", zlib.compress(RAW)), coded("deflate", zlib.compress(RAW)[2:-4]), coded("identity", RAW),
     coded("GZIP", gzip.compress(RAW) + b"\0" * 16), coded(" , identity", RAW),
+    coded("br", packed("br", RAW)), coded("zstd", packed("zstd", RAW)),
+    coded("zstd", packed("zstd", RAW[:100]) + packed("zstd", RAW[100:])),
 ])
 def test_codings_are_undone_before_comparing(other: Answer) -> None:
     assert kinds(answer(RAW), other) == []
@@ -135,15 +139,25 @@ def test_codings_are_undone_before_comparing(other: Answer) -> None:
 
 def test_codings_that_are_not_undone_are_compared_as_they_are_or_skipped() -> None:
     rules = CompiledRules(Rules())
-    assert kinds(coded("br", b"abc"), coded("br", b"abd")) == [("body", "bytes")]
-    assert compare(rules, coded("br", b"abc"), coded("zstd", b"abc")).skipped == "coding"
-    assert compare(rules, coded("br", b"abc"), coded("br", b"abc")).skipped is None
+    assert kinds(coded("dcb", b"abc"), coded("dcb", b"abd")) == [("body", "bytes")]
+    assert compare(rules, coded("dcb", b"abc"), coded("dcz", b"abc")).skipped == "coding"
+    assert compare(rules, coded("dcb", b"abc"), coded("dcb", b"abc")).skipped is None
     assert compare(rules, coded("gzip, gzip", b"abc"), answer(b"abc")).skipped == "coding"
 
 
-def test_a_coding_that_only_one_side_gets_wrong_is_a_difference() -> None:
-    assert kinds(coded("gzip", gzip.compress(RAW)), coded("gzip", RAW)) == [("body", "encoding")]
-    assert kinds(coded("gzip", gzip.compress(RAW)), coded("gzip", gzip.compress(RAW)[:-20])) == [("body", "encoding")]
+@pytest.mark.parametrize(("coding", "packed"), [
+    ("gzip", gzip.compress(RAW)), ("br", packed("br", RAW)), ("zstd", packed("zstd", RAW)),
+])
+def test_a_coding_that_only_one_side_gets_wrong_is_a_difference(coding: str, packed: bytes) -> None:
+    assert kinds(coded(coding, packed), coded(coding, RAW)) == [("body", "encoding")]
+    assert kinds(coded(coding, packed), coded(coding, packed[:-20])) == [("body", "encoding")]
+
+
+def test_a_zstd_body_may_not_ask_for_more_memory_than_http_allows() -> None:
+    """A frame names the window that its reader needs; RFC 9659 §3 allows 8 MiB."""
+    body = Random(1).randbytes(1 << 18) * 64
+    assert decoded(coded("zstd", zstd_in_windows_of(23, body)), 1 << 26) == body
+    assert decoded(coded("zstd", zstd_in_windows_of(24, body)), 1 << 26) == Skipped("corrupt")
 
 
 def test_a_body_that_was_cut_or_is_too_large_is_skipped_with_the_reason() -> None:
@@ -153,13 +167,16 @@ def test_a_body_that_was_cut_or_is_too_large_is_skipped_with_the_reason() -> Non
     assert compare(rules, coded("gzip", gzip.compress(RAW[:500])), answer(b"[1]")).skipped == "too-large"
 
 
-@pytest.mark.parametrize("bomb", [gzip.compress(b"\0" * 50_000_000), gzip.compress(b"\0" * 1_000_000) * 40,
-                                  gzip.compress(b"") * 5_000])
+@pytest.mark.parametrize(("coding", "bomb"), [
+    ("gzip", gzip.compress(b"\0" * 50_000_000)), ("gzip", gzip.compress(b"\0" * 1_000_000) * 40),
+    ("gzip", gzip.compress(b"") * 5_000), ("br", packed("br", b"\0" * 50_000_000)),
+    ("zstd", packed("zstd", b"\0" * 50_000_000)), ("zstd", packed("zstd", b"") * 5_000),
+], ids=["gzip", "gzip members", "gzip of nothing", "br", "zstd", "zstd of nothing"])
 @pytest.mark.parametrize("most", [1_000, 4 * 1024**2])
-def test_a_bomb_never_takes_more_memory_than_the_cap(bomb: bytes, most: int) -> None:
+def test_a_bomb_never_takes_more_memory_than_the_cap(coding: str, bomb: bytes, most: int) -> None:
     tracemalloc.start()
     try:
-        result = decoded(coded("gzip", bomb), max(most, len(bomb)))
+        result = decoded(coded(coding, bomb), max(most, len(bomb)))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -168,7 +185,7 @@ def test_a_bomb_never_takes_more_memory_than_the_cap(bomb: bytes, most: int) -> 
 
 
 @examples(300)
-@given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["", "gzip", "deflate", "br", "x,y"]),
+@given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["", "gzip", "deflate", "br", "zstd", "x,y"]),
        st.sampled_from(["application/json", "text/plain", "text/x; charset=utf-16", "image/png", ""]))
 def test_no_bytes_can_make_a_comparison_fail(one: bytes, other: bytes, coding: str, media: str) -> None:
     rules = CompiledRules(Rules(headers=("*",)))
@@ -179,7 +196,7 @@ def test_no_bytes_can_make_a_comparison_fail(one: bytes, other: bytes, coding: s
 
 
 @examples(100)
-@given(st.binary(max_size=60), st.sampled_from([200, 204, 304, 404]), st.sampled_from(["", "gzip", "br"]))
+@given(st.binary(max_size=60), st.sampled_from([200, 204, 304, 404]), st.sampled_from(["", "gzip", "br", "zstd"]))
 def test_an_answer_does_not_differ_from_itself(body: bytes, status: int, coding: str) -> None:
     one = Answer(status, ((b"content-encoding", coding.encode()), (b"x", b"y")), body)
     assert kinds(one, one, headers=("*",)) == []

@@ -16,6 +16,7 @@ from proxy.comparison.answers import answer_of
 from proxy.core.compare.pair import CompiledRules, compare
 from proxy.core.compare.values import Rules
 from tests.support.origins import Origin, Peer, answering, ok
+from tests.support.packing import CODINGS, packed
 from tests.support.shadowing import Listener, shadow_snapshot, shadowed
 from tests.support.story import Story, WatchedWorker, get, request
 from tests.support.strict import Message
@@ -142,19 +143,20 @@ def test_every_header_that_holds_a_secret_is_cleaned_also_beside_known_ones(
     assert b"\r\n" + name + b": <redacted " in head
 
 
-def test_secrets_in_compressed_bodies_do_not_leave_either(story: Story, comparer: Listener) -> None:
+@pytest.mark.parametrize("coding", CODINGS)
+def test_secrets_in_compressed_bodies_do_not_leave_either(story: Story, comparer: Listener, coding: str) -> None:
     plain = b'{"password": "hush", "n": 1}'
-    zipped = ok(gzip.compress(plain), b"Content-Encoding: gzip", JSON)
-    deflated = ok(zlib.compress(plain), b"Content-Encoding: deflate", JSON)
-    worker = told(story, comparer, story.strict(lambda _: zipped), story.strict(lambda _: deflated))
-    worker.ask(get("/", "Accept-Encoding: gzip"))
+    one = ok(packed(coding, plain), b"Content-Encoding: " + coding.encode(), JSON)
+    other = ok(zlib.compress(plain, 1), b"Content-Encoding: deflate", JSON)
+    worker = told(story, comparer, story.strict(lambda _: one), story.strict(lambda _: other))
+    worker.ask(get("/", "Accept-Encoding: *"))
     (pair,) = comparer.wait(1)
     assert pair.primary.body == pair.shadow.body
     assert b'"n": 1' in pair.primary.body
     assert b"hush" not in pair.primary.body
 
 
-@pytest.mark.parametrize("coding", [b"br", b"gzip"])
+@pytest.mark.parametrize("coding", [b"br", b"gzip", b"zstd", b"dcb"])
 def test_what_cannot_be_decoded_is_not_told(story: Story, comparer: Listener, coding: bytes) -> None:
     coded = ok(b"\x8b\x04\x80password=hush", b"Content-Encoding: " + coding)
     worker = told(story, comparer, story.strict(lambda _: coded), story.strict())
@@ -166,8 +168,9 @@ def test_what_cannot_be_decoded_is_not_told(story: Story, comparer: Listener, co
 @pytest.mark.parametrize(("coding", "first", "second", "kind"), [
     ("gzip", gzip.compress(b'{"a": 1}', mtime=0), gzip.compress(b'{"a": 1}', mtime=0)[:-9], "encoding"),
     ("deflate", zlib.compress(b'{"a": 1}'), b"\x78\x9cbroken", "encoding"),
-    ("br", b"\x8b\x04\x80one", b"\x8b\x04\x80two", "bytes"),
-], ids=["gzip", "deflate", "br"])
+    ("br", packed("br", b'{"a": 1}'), b"\x8b\x04\x80two", "encoding"),
+    ("dcb", b"\x8b\x04\x80one", b"\x8b\x04\x80two", "bytes"),
+], ids=["gzip", "deflate", "br", "unknown"])
 def test_a_body_that_cannot_be_decoded_differs_from_one_that_is_another(
         story: Story, comparer: Listener, coding: str, first: bytes, second: bytes, kind: str) -> None:
     old, new = (ok(body, b"Content-Encoding: " + coding.encode(), JSON) for body in (first, second))
