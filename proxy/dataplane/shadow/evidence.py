@@ -11,7 +11,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from proxy.core.compare.content import Skipped, decoded
-from proxy.core.compare.redact import is_kept, mark, redacted_headers, redacted_target, redacted_within
+from proxy.core.compare.redact import is_kept, redacted_headers, redacted_target, redacted_within
+from proxy.core.compare.sensitive import mark
 from proxy.core.compare.values import Answer
 from proxy.http1.body import body_of
 from proxy.http1.chunked import ChunkedError

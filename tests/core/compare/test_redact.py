@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.compare.redact import mark, redacted_body, redacted_headers, redacted_target, redacted_within
+from proxy.core.compare.redact import redacted_body, redacted_headers, redacted_target, redacted_within
+from proxy.core.compare.sensitive import mark
 from tests.support.exploring import examples
 
 SALT = b"0123456789abcdef"
@@ -143,6 +144,129 @@ def test_forms_are_redacted() -> None:
     media = b"application/x-www-form-urlencoded; charset=utf-8"
     left = redacted_body(b"user=a&password=HIDDEN%20x&Pin=HIDDEN", SALT, media)
     assert re.fullmatch(rb"user=a&password=redacted-\w{8}&Pin=redacted-\w{8}", left)
+
+
+@pytest.mark.parametrize("body", [
+    {"name": "password", "value": "HIDDEN"}, {"value": "HIDDEN", "name": "password"},
+    {"key": "api_key", "type": "text", "value": {"a": ["HIDDEN", {"b": "HIDDEN"}]}, "kept": 1},
+    {"headers": [{"name": "Host", "value": "kept"}, {"name": "Authorization", "value": "HIDDEN"}]},
+    {"value": {"value": "HIDDEN", "name": "x"}, "name": "pin"}, {"field": "token", "content": 4242, "kept": 1},
+    {"log": json.dumps({"name": "password", "value": "HIDDEN"})}, {"name": "Se\u0063ret", "val": "HIDDEN"},
+    [{"name": "x", "value": [{"name": "otp", "value": "HIDDEN"}]}],
+])
+def test_a_value_whose_name_stands_beside_it_is_hidden(body: Any) -> None:
+    for dumped in (json.dumps(body), json.dumps(body, indent=2), json.dumps(body).replace("otp", "\\u006ftp")):
+        left = redacted_body(dumped.encode(), SALT)
+        assert b"HIDDEN" not in left
+        assert b"4242" not in left
+        assert left.count(b"kept") == dumped.count("kept")
+        json.loads(left)
+
+
+@pytest.mark.parametrize("body", [
+    {"name": "password", "n": 1, "value": "HIDDEN"}, {"key": "pin", "value": {"a": ["HIDDEN", {"b": "HIDDEN"}]}},
+])
+def test_a_named_value_that_was_cut_is_hidden(body: Any) -> None:
+    dumped = json.dumps(body)
+    for length in range(len(dumped)):
+        assert b"HIDDEN" not in redacted_body(dumped[:length].encode(), SALT)
+
+
+@examples(300)
+@given(st.recursive(OPEN, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(
+    st.sampled_from(["name", "value", "key", "data", *HARMLESS]), inner, max_size=4)), max_leaves=12), DUMPS)
+def test_a_document_that_names_no_secret_says_the_same_afterwards(document: Any, dumps: Any) -> None:
+    body = dumps(document)
+    assert json.loads(redacted_body(body, SALT)) == json.loads(body)
+
+
+@examples(300)
+@given(DOCUMENTS, st.sampled_from(NAMES), values(SECRET), st.booleans(), DUMPS)
+def test_a_named_secret_is_hidden_wherever_it_stands(
+        around: Any, name: str, hidden: Any, value_first: bool, dumps: Any) -> None:
+    pair = {"value": hidden, "name": name} if value_first else {"name": name, "n": 1, "value": hidden}
+    left = redacted_body(dumps({"a": around, "b": [pair]}), SALT)
+    assert b"HIDDEN" not in left
+    assert "HIDDEN" not in repr(json.loads(left))
+
+
+@pytest.mark.parametrize(("markup", "left"), [
+    ("<a><password>HIDDEN</password><b>kept</b></a>", r"<a><password>redacted-\w{8}</password><b>kept</b></a>"),
+    ('<s:Header><wsse:Password Type="x"><![CDATA[HIDDEN]]></wsse:Password></s:Header>',
+     r'<s:Header><wsse:Password Type="x">redacted-\w{8}</wsse:Password></s:Header>'),
+    ("<Credentials><Id>HIDDEN</Id></Credentials>", r"<Credentials>redacted-\w{8}</Credentials>"),
+    ("<user token='HIDDEN' id='7'/>", r"""<user token="redacted-\w{8}" id='7'/>"""),
+    ('<input type="hidden" name="csrf_token" value="HIDDEN">',
+     r'<input type="hidden" name="csrf_token" value="redacted-\w{8}">'),
+    ("<input value=HIDDEN name=csrf_token><p>kept", r'<input value="redacted-\w{8}" name=csrf_token><p>kept'),
+    ('<meta name="csrf-token" content="HIDDEN" />', r'<meta name="csrf-token" content="redacted-\w{8}" />'),
+    ('<input type="password" value="HIDDEN">', r'<input type="password" value="redacted-\w{8}">'),
+    ("<dict><key>password</key>\n<string>HIDDEN</string></dict>",
+     r"<dict><key>password</key>\n<string>redacted-\w{8}</string></dict>"),
+    ("<e><name> api-key </name><value a='b'>HIDDEN</value></e><e><name>x</name><value>kept</value></e>",
+     r"<e><name> api-key </name><value a='b'>redacted-\w{8}</value></e><e><name>x</name><value>kept</value></e>"),
+    ("<token>HIDDEN", r"<token>redacted-\w{8}"), ("<token/><a>kept</a>", "<token/><a>kept</a>"),
+    ("<p>your password is safe</p><tokens_left>3</tokens_left>",
+     "<p>your password is safe</p><tokens_left>3</tokens_left>"),
+    ('<script>var x = {"session_id": "HIDDEN"}</script>',
+     r'<script>var x = {"session_id": "<redacted \w{8}>"}</script>'),
+])
+def test_secrets_in_markup_are_hidden(markup: str, left: str) -> None:
+    for media in (b"text/html; charset=utf-8", b"application/soap+xml", b""):
+        assert re.fullmatch(left, redacted_body(markup.encode(), SALT, media).decode())
+
+
+PAGE = b"<html>" + b"".join(b'<a id="%d" class="item" href="/x?y=%d">kept</a>\n' % (at, at) for at in range(3_000))
+
+
+def test_a_large_page_is_cleaned_where_its_secrets_are() -> None:
+    assert redacted_within(PAGE, SALT, b"text/html", 1_000) == PAGE
+    left = redacted_within(PAGE + b'<input name="csrf" type="hidden"><meta name="csrf-token" content="HIDDEN">', SALT,
+                           b"text/html", 1_000)
+    assert left is not None
+    assert b"HIDDEN" not in left
+    assert left.startswith(PAGE)
+    assert redacted_within(PAGE + b"<token>1</token>" * 200, SALT, b"text/html", 1_000) is None
+
+
+def test_the_parts_of_a_multipart_form_are_cleaned_by_their_names_and_types() -> None:
+    def part(fields: str, content: str) -> str:
+        return f"--b0\r\nContent-Disposition: form-data; {fields}\r\n\r\n{content}\r\n"
+
+    body = (part('name="user"', "kept") + part('name="password"', "HIDDEN\r\nHIDDEN") + part("name=user[pin]", "HIDDEN")
+            + part('name="doc"\r\nContent-Type: application/json', '{"token": "HIDDEN", "a": "kept"}')
+            + part('name="empty_token"', "") + "--b0--\r\n").encode()
+    left = redacted_body(body, SALT, b'Multipart/Form-Data; boundary="b0"')
+    assert b"HIDDEN" not in left
+    assert left.count(b"kept") == 2
+    assert left.count(b"--b0\r\n") == 5
+    assert left.endswith(b"\r\n--b0--\r\n")
+    for length in range(len(body)):
+        assert b"HIDDEN" not in redacted_body(body[:length], SALT, b"multipart/form-data; boundary=b0")
+    assert b"HIDDEN" not in redacted_body(body, SALT, b"multipart/form-data")
+
+
+def test_lines_of_text_that_name_a_secret_lose_it() -> None:
+    text = (b"user: a\npassword: HIDDEN HIDDEN\n  api_key=HIDDEN\r\n# token = HIDDEN\n'secret': HIDDEN\n"
+            b"the token is kept")
+    for media in (b"text/plain", b"application/yaml", b"text/x-java-properties"):
+        left = redacted_body(text, SALT, media)
+        assert b"HIDDEN" not in left
+        assert left.count(b"\n") == text.count(b"\n")
+        assert b"user: a\n" in left
+        assert left.endswith(b"\nthe token is kept")
+
+
+@pytest.mark.parametrize("text", [
+    b"<" * 200_000, b"<a " * 60_000, b'<a b="' * 40_000, b"<token>" * 30_000, b"<token " * 30_000,
+    b"<name>token" * 20_000, b"<token a=" + b"'" * 100_000, b'<p name="token"' * 20_000, b"token: " * 30_000,
+    b"token:\n" * 30_000, b"\t" * 100_000 + b"token: x", b'{"value":' * 20_000 + b'{"name":"token"',
+    b'{"name":"token","value":[' * 10_000, b"<p token=>" + b"token " * 30_000,
+    b'--b\r\nname="token"\r\n\r\n' * 10_000, b'\\"name\\": \\"token\\"' * 20_000, b'"' + b'\\"name' * 50_000,
+])
+@pytest.mark.parametrize("media", [b"text/html", b"text/plain", b"multipart/form-data; boundary=b", b""])
+def test_hostile_text_is_taken_in_linear_time(text: bytes, media: bytes) -> None:
+    redacted_body(text, SALT, media)
 
 
 def test_headers_are_redacted_by_name() -> None:
