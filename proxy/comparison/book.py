@@ -25,7 +25,6 @@ WINDOW_S = 60.0
 MOST_GROUP_BYTES = 4 * 1024 * 1024
 _NOBODYS_PATH = frozenset({400, 404, 405, 410, 414})
 """Answers after which a path teaches nothing: anybody can ask for any."""
-_MOST_REASONS = 32
 
 
 @dataclass(slots=True)
@@ -65,8 +64,8 @@ class Book:
         self.later = Histogram()
         """Request by request, by how much the shadow's answer took longer; 0 where it did not."""
         self.uncompared: dict[str, int] = {}
-        """Requests without a comparison, by reason, besides those of `groups`: workers said so, or no room was left."""
-        self._own_skips: dict[str, int] = {}
+        """Pairs without a comparison, by reason, besides those of `groups`: there was no room, or no use."""
+        self._new_skips: dict[str, int] = {}
         self.durations: dict[str, Histogram] = {}
         """By version, since they were told last."""
         self._told = Totals()
@@ -94,16 +93,14 @@ class Book:
         template = self.endpoints.template(pair.target, learn=pair.primary.status not in _NOBODYS_PATH)
         return f"{pair.method[:32].decode('latin-1')} {template}"
 
-    def skip(self, reason: str, count: int, *, told: bool = False) -> None:
-        """So many requests have no comparison, for this reason. `told`: a worker has counted them already."""
-        known = reason if reason in self.uncompared or len(self.uncompared) < _MOST_REASONS else OTHER
-        self.uncompared[known] = self.uncompared.get(known, 0) + count
-        if not told:
-            self._own_skips[known] = self._own_skips.get(known, 0) + count
+    def skip(self, reason: str) -> None:
+        """One pair more is not compared, for this reason."""
+        for skips in (self.uncompared, self._new_skips):
+            skips[reason] = skips.get(reason, 0) + 1
 
     def new_skips(self, new: Totals) -> dict[str, int]:
-        """By reason, what was skipped here since the last call, with that of `news`."""
-        skips, self._own_skips = self._own_skips, {}
+        """By reason, what was skipped here since the last call, with that of `new`."""
+        skips, self._new_skips = self._new_skips, {}
         for reason, count in new.skipped.items():
             skips[reason] = skips.get(reason, 0) + count
         return skips

@@ -35,7 +35,7 @@ from proxy.ipc.comparing import (
     read_by_comparer,
 )
 from proxy.ipc.frames import FrameError
-from proxy.ipc.pairs import FromWorker, Pair, Skipped
+from proxy.ipc.pairs import Pair
 
 SLICE_S = 0.0003
 PAUSE_S = 0.001
@@ -43,8 +43,7 @@ CALM = 500
 """Pairs that may wait before there are no more pauses, and slices last `LONG_SLICE_S`."""
 LONG_SLICE_S = 0.004
 SUMMARY_S = 1.0
-_worker_messages: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
-_read = _worker_messages.decode
+_read = msgspec.msgpack.Decoder(Pair).decode
 
 
 class _Envelope(msgspec.Struct, array_like=True, tag="pair"):
@@ -99,7 +98,7 @@ class Service:
         except msgspec.DecodeError:
             return      # no pair: what it was does not matter now
         if (book := self._shelf.books.get(envelope.route)) is not None:
-            book.skip(BUSY, 1)
+            book.skip(BUSY)
             self._shelf.active[envelope.route] = None
 
     def _compare_some(self) -> None:
@@ -122,14 +121,12 @@ class Service:
         if feed.is_cut:
             return
         try:
-            message = _read(payload)
+            pair = _read(payload)
         except msgspec.DecodeError:
             feed.cut()
             return
-        if isinstance(message, Skipped):
-            self._shelf.skip(message)
-        elif isinstance(message, Pair) and (book := self._shelf.take(message)) is not None and message.head:
-            self._recording.take(message, book.endpoint_of(message).partition(" ")[2])
+        if (book := self._shelf.take(pair)) is not None and pair.head:
+            self._recording.take(pair, book.endpoint_of(pair).partition(" ")[2])
 
     # ---- what the supervisor says and is told
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from proxy.comparison.book import Book
 from proxy.ipc.comparing import Watched
-from proxy.ipc.pairs import Pair, Skipped
+from proxy.ipc.pairs import Pair
 
 MOST_KEPT = 50
 FEW = 8
@@ -62,16 +62,10 @@ class Shelf:
             return None
         self.active[pair.route] = None
         if pair.to != book.watched.to:
-            book.skip(OUTDATED, 1)
+            book.skip(OUTDATED)
             return None
         book.take(pair)
         return book
-
-    def skip(self, skipped: Skipped) -> None:
-        """What a worker says of requests without a pair."""
-        if (book := self.books.get(skipped.route)) is not None:
-            book.skip(skipped.reason, skipped.count, told=True)
-            self.active[skipped.route] = None
 
     def make_room(self) -> None:
         """Keep to `MOST_BYTES`."""

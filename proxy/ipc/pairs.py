@@ -1,8 +1,8 @@
 """What a worker tells the comparer: answers to the same request, side by side; and what the comparer asks of it.
 
-Worker and comparer speak over a stream of frames, a length of four bytes (big-endian) and msgpack of the union. Both
-are of the same release. Invariant: values of fields that are known to be sensitive are replaced by keyed digests before
-they are put into a message, so they never leave the worker.
+Worker and comparer speak over a stream of frames, a length of four bytes (big-endian) and msgpack. Both are of the same
+release. Invariant: values of fields that are known to be sensitive are replaced by keyed digests before they are put
+into a message, so they never leave the worker.
 """
 
 from __future__ import annotations
@@ -49,18 +49,8 @@ class Pair(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="pair"):
     body: bytes = b""
 
 
-class Skipped(msgspec.Struct, frozen=True, array_like=True, tag="skipped"):
-    """So many requests of a route were copied, and no pair came of it, for this reason."""
-
-    route: str
-    reason: str
-    count: int
-
-
 class Wanted(msgspec.Struct, frozen=True, tag="wanted"):
     """Comparer → worker: from now on put the requests of these routes, and only these, into their pairs."""
 
     requests_of: tuple[str, ...] = ()
 
-
-FromWorker = Pair | Skipped

@@ -15,7 +15,7 @@ import pytest
 from proxy.controlplane.comparer.door import open_door
 from proxy.controlplane.comparer.process import COMPARER_COMMAND, NoAnswer
 from proxy.ipc.frames import frame
-from proxy.ipc.pairs import FRAME_LIMIT, Skipped, Wanted
+from proxy.ipc.pairs import FRAME_LIMIT, Wanted
 from proxy.telemetry import names as counted
 from proxy.telemetry import shadowing
 from tests.support.comparing import Bench, answered, pair, run, shadowed
@@ -162,16 +162,6 @@ def test_a_pair_for_a_shadow_of_before_is_not_compared() -> None:
         it.worker().tell(pair(1, 2, to="older"), pair(1, 1, route="nobodys"), pair(1, 1))
         report = await it.compared(1)
         assert (report["different"], report["skipped"]) == (0, {"outdated": 1})
-
-    run(test)
-
-
-def test_what_workers_could_not_pair_is_in_the_report_and_not_counted_twice() -> None:
-    async def test(it: Bench) -> None:
-        it.worker().tell(Skipped("shop", "timeout", 3), pair(1, 1))
-        assert (await it.compared(1))["skipped"] == {"timeout": 3}
-        await until(lambda: it.sums.of(shadowing.COMPARED), "a summary came")
-        assert it.sums.of(counted.SHADOW_SKIPPED) == {}
 
     run(test)
 

@@ -17,7 +17,7 @@ from proxy.core.route import Copying, Match, Route, Shadow
 from proxy.core.snapshot import Snapshot
 from proxy.ipc.frames import frame
 from proxy.ipc.messages import Stats
-from proxy.ipc.pairs import Answered, FromWorker, Pair
+from proxy.ipc.pairs import Answered, Pair
 from proxy.telemetry.fold import Fold
 from tests.support.deadline import until
 
@@ -113,7 +113,7 @@ class Worker:
         self.sock.settimeout(15.0)
         self.sock.connect("\0" + place)
 
-    def tell(self, *messages: FromWorker) -> None:
+    def tell(self, *messages: Pair) -> None:
         """Send messages, all at once."""
         self.sock.sendall(b"".join(frame(msgspec.msgpack.encode(message)) for message in messages))
 
