@@ -28,14 +28,16 @@ class Outbox:
         """Grows with every flush: what was added in the current turn has not been written yet."""
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
-    def add(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Write at the end of this turn."""
+    def add(self, transport: asyncio.Transport, data: bytes) -> int:
+        """Write at the end of this turn, or at once if nothing more fits in. Returns the turn at whose end it is."""
+        turn = self.turn
         waiting = self._waiting
         waiting.append((transport, data))
         if len(waiting) == 1:
             self._loop.call_soon(self.flush)
         elif len(waiting) == MESSAGES:
             self.flush()
+        return turn
 
     def flush(self) -> None:
         """Write now what waits."""

@@ -117,9 +117,7 @@ class Sending(Placing):
         server.exchange = self
         self._server = server
         if self._upload is None:
-            outbox = self.client.worker.outbox
-            outbox.add(server.transport, head)
-            self._asked_in = outbox.turn
+            self._asked_in = self.client.worker.outbox.add(server.transport, head)
         else:
             server.transport.write(head)
             self._upload.flow_to(server)

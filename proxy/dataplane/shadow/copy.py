@@ -88,8 +88,7 @@ class Copy:
         self._sent = pieces
         self._sent_at = worker.clock()
         if len(pieces) == 1 and len(pieces[0]) <= SMALL:
-            worker.outbox.add(server.transport, pieces[0])
-            self._asked_in = worker.outbox.turn
+            self._asked_in = worker.outbox.add(server.transport, pieces[0])
         else:
             server.transport.writelines(pieces)
 
