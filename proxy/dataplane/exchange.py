@@ -210,7 +210,7 @@ class Exchange(Retrying):
         self._begun_at = worker.clock()
         backend.tally.done(101, self._begun_at - self.started)
         story = self._ended(pool, 101, self._begun_at)
-        if not backend.fleet.calm:
+        if self.trial is not None or not backend.fleet.calm:
             backend.fleet.succeeded(pool, self.trial)
             self.trial = None
         self._end_rescue("answered")
@@ -257,7 +257,7 @@ class Exchange(Retrying):
             log.add(self._ended(pool, response.status, now))  # type: ignore[union-attr]
         fleet = backend.fleet  # type: ignore[union-attr]
         fleet.release(pool)  # type: ignore[arg-type]
-        if response.status >= 500 or not fleet.silent:  # type: ignore[union-attr]
+        if self.trial is not None or response.status >= 500 or not fleet.silent:  # type: ignore[union-attr]
             self._tell_fleet(response.status, now)  # type: ignore[union-attr]
         if self._spilled is not None or self._rescued is not None:
             self._leave_spill()
@@ -292,7 +292,7 @@ class Exchange(Retrying):
         if status >= 500:
             backend.tally.not_good += 1
             self._count_error(status)
-        elif not fleet.calm:
+        elif self.trial is not None or not fleet.calm:
             trial, self.trial = self.trial, None
             fleet.succeeded(pool, trial)
         fleet.places.call()

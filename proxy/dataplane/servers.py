@@ -85,7 +85,11 @@ class ServerConnection(asyncio.Protocol):
         A server that answers early and closes resets the connection on what is still sent to it. When it is writing
         that notices first, the answer is still unread.
         """
-        with socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno())) as sock:
+        try:
+            sock = socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno()))
+        except OSError:                     # no descriptor is left to read it with
+            return
+        with sock:
             sock.setblocking(False)
             for _ in range(_LAST_READS):
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 
@@ -291,3 +292,16 @@ def test_an_error_of_the_server_is_passed_on_and_not_repeated(story: Story) -> N
     assert (answer.status, answer.body) == (503, b"busy")
     assert worker.codes() == {503: 1}
     assert origin.connections == 1
+
+
+def test_a_reset_is_told_and_forgotten_though_no_descriptor_is_left(
+        story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the server may have said before is read by a second descriptor."""
+    def exhausted(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    worker = story.worker(story.origin(resetting_after(b"")))
+    monkeypatch.setattr("proxy.dataplane.servers.os.dup", exhausted)
+    client = story.client(worker)
+    assert client.ask(request("POST", "/")).status == 502
+    worker.wait_until(lambda inner: not any(pool.connections for pool in inner.site.pools.values()))

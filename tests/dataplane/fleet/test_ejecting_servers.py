@@ -377,3 +377,23 @@ def test_an_ejection_takes_as_many_failures_as_the_operator_says(story: Story) -
     shop = Shop(story, [bad, good], health=Health(ejection=Ejection(failures=2)), retry=PLENTY)
     ask(shop, 12)
     assert len(bad.heads) == 2
+
+
+def test_a_server_that_is_drained_during_its_trial_is_tried_again_when_it_is_restored(story: Story) -> None:
+    bad, good = servers(story, 503, "well")
+    health = Health(breaker=None, ejection=Ejection(failures=2, first_s=1.0))
+    shop = Shop(story, [bad, good], retry=NOTHING, health=health)
+    put_out(shop)
+    bad.mood = "hold"
+    seen = len(bad.heads)
+    shop.worker.leap(1.5)
+    trying = story.client(shop.worker)
+    trying.send(get("/trial"))
+    bad.wait_heads(seen + 1)
+    shop.change(drained=[("old", bad)])
+    bad.go_on()
+    assert trying.response().status == 200
+    shop.change(drained=[])
+    shop.worker.leap(70)
+    ask(shop, 10)
+    assert len(bad.heads) > seen + 1
