@@ -136,12 +136,15 @@ class HealthBook:
         entry = page.entries.get(news.server)
         if entry is None or page.version.health.ejection is None or not is_newer(news, entry.news):
             return False
-        was_out, epoch = entry.ejected, entry.news.epoch if entry.news is not None else 0
+        was_out, was_well, epoch = entry.ejected, entry.well, entry.news.epoch if entry.news is not None else 0
         entry.news = news
         if news.out and (not was_out or news.epoch > epoch):  # what two workers do at once counts once
             self.ejections[news.version, news.server] += 1
-        if news.out != was_out:
-            self._turned_by_traffic(entry, news)
+        if was_out and not news.out:
+            entry.back_at = self.clock()
+        if entry.well != was_well:
+            until = self.wall() + news.until - self.clock() if news.out else None
+            self.on_turn(Turn(news.version, news.server, news.out, "traffic", news.why, until))
             self._conclude(page)
         return True
 
@@ -152,19 +155,13 @@ class HealthBook:
         self._conclude(page)
         return True
 
-    def _turned_by_traffic(self, entry: Entry, news: Noticed) -> None:
-        now = self.clock()
-        until = self.wall() + news.until - now if news.out else None
-        if not news.out:
-            entry.back_at = now
-        self.on_turn(Turn(news.version, news.server, news.out, "traffic", news.why, until))
-
     def _turned_by_probes(self, key: Key, entry: Entry) -> None:
         if not entry.out:
             entry.back_at = self.clock()
             if entry.news is not None and entry.ejected:  # workers need not wait out its time, and do not
                 entry.news = replace(entry.news, until=min(entry.news.until, entry.back_at))
-        self.on_turn(Turn(*key, entry.out, "probe", entry.judge.why if entry.judge is not None else ""))
+        if not entry.ejected:                               # else it was out, and still is
+            self.on_turn(Turn(*key, entry.out, "probe", entry.judge.why if entry.judge is not None else ""))
 
     def _conclude(self, page: Page) -> None:
         if (turn := page.conclude()) is not None:

@@ -24,7 +24,8 @@ Key = tuple[str, str]
 class Turn:
     """A server (or, with an empty `server`, a version) went out or came in.
 
-    `by`: None for a version. `until`: when what traffic put out is tried again, in seconds since the epoch; else None.
+    A server is out from when the first of probes and traffic puts it out until neither does any more. `by`: who of them
+    brought the turn; None for a version. `until`: when what traffic put out is tried again, in seconds since the epoch; else None.
     """
 
     version: str
@@ -56,6 +57,11 @@ class Entry:
     def out(self) -> bool:
         """Whether probes have put it out."""
         return self.judge is not None and self.judge.is_out
+
+    @property
+    def well(self) -> bool:
+        """Whether neither has put it out."""
+        return not (self.out or self.ejected)
 
     def judged_by(self, health: Health, now: float) -> Entry:
         """The same with what is still true when the server is judged in this way from now on."""
@@ -102,7 +108,7 @@ class Page:
 
     def servers(self, now: float) -> tuple[ServerHealth, ...]:
         """Its servers, in the order of the file."""
-        takes = taking(self._standings(), self.version.health.panic)
+        takes = taking(self._standings(), self.version.health.panic, tripped=self._tripped)
         return tuple(self._server(address, entry, takes_traffic, now)
                      for (address, entry), takes_traffic in zip(self.entries.items(), takes, strict=True))
 
@@ -130,7 +136,7 @@ class Page:
         return "suspect" if entry.judge is not None and entry.judge.state == "suspect" else "up"
 
     def _standings(self) -> list[Standing]:
-        return [Standing(entry.drained, not entry.out and not entry.ejected) for entry in self.entries.values()]
+        return [Standing(entry.drained, entry.well) for entry in self.entries.values()]
 
     @property
     def _tripped(self) -> bool:

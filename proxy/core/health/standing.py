@@ -30,10 +30,13 @@ def is_panic(standings: Sequence[Standing], panic: float) -> bool:
     return 0 < sum(in_service) < panic * len(in_service)
 
 
-def taking(standings: Sequence[Standing], panic: float) -> tuple[bool, ...]:
-    """For each server whether it takes traffic. None does when no server is well: the version is down."""
+def taking(standings: Sequence[Standing], panic: float, *, tripped: bool = False) -> tuple[bool, ...]:
+    """For each server whether it takes traffic. None does while the version is not up.
+
+    `tripped`: whether its breaker is open.
+    """
     regardless = is_panic(standings, panic)
-    return tuple(not standing.drained and (standing.well or regardless) for standing in standings)
+    return tuple(not (tripped or standing.drained) and (standing.well or regardless) for standing in standings)
 
 
 def version_state(standings: Sequence[Standing], *, tripped: bool = False) -> VersionState:

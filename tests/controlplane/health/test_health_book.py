@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -142,6 +143,53 @@ def test_only_newer_news_is_taken_in_and_of_the_same_age_out_holds(out: bool, ep
     assert it.noticed(A, out, epoch) == new
 
 
+def test_a_server_that_traffic_has_put_out_comes_in_only_when_traffic_says_so() -> None:
+    it = Kept()
+    it.noticed(A, True, 1)
+    it.probed(A, *DEAD, "ok", "ok")
+    assert it.book.servers("new")[0].state == "trial"
+    assert it.told() == [(A, True)]
+    it.noticed(A, False, 2)
+    assert [(turn.out, turn.by) for turn in it.turns] == [(True, "traffic"), (False, "traffic")]
+
+
+def test_a_server_that_probes_have_put_out_comes_in_only_when_they_say_so() -> None:
+    it = Kept()
+    it.probed(A, *DEAD)
+    it.noticed(A, True, 1)
+    it.noticed(A, False, 2)
+    assert it.book.servers("new")[0].state == "out"
+    assert it.told() == [(A, True)]
+    it.probed(A, "ok", "ok")
+    assert [(turn.out, turn.by) for turn in it.turns] == [(True, "probe"), (False, "probe")]
+
+
+heard_of_one = st.lists(
+    st.sampled_from(["probe in", "probe out"]) | st.tuples(st.booleans(), st.integers(1, 6)), max_size=20)
+
+
+@given(heard_of_one)
+def test_what_was_told_last_of_a_server_is_whether_it_is_well(heard: list[str | tuple[bool, int]]) -> None:
+    it = Kept()
+    for each in heard:
+        if isinstance(each, str):
+            it.probed(A, *(("ok",) * 2 if each == "probe in" else DEAD))
+        else:
+            it.noticed(A, *each)
+        told = [turn.out for turn in it.turns if turn.server]
+        assert all(one != other for one, other in itertools.pairwise(told))
+        assert (told or [False])[-1] == (it.book.servers("new")[0].state in ("out", "ejected", "trial"))
+
+
+def test_silence_of_a_server_that_traffic_has_put_out_is_no_other_turn() -> None:
+    it = Kept(replace(NEW, health=replace(PROBED, probe=Probe(phi_out=8.0))))
+    it.probed(A, "ok", "ok")
+    it.noticed(A, True, 1)
+    it.now += 60.0
+    assert it.book.looked()
+    assert it.told().count((A, True)) == 1
+
+
 def test_an_ejection_that_two_workers_see_at_once_is_one() -> None:
     it = Kept()
     it.noticed(A, True, 1, for_s=1.0)
@@ -222,8 +270,9 @@ def test_an_open_breaker_makes_a_version_down_and_says_until_when() -> None:
     version = it.book.version("new")
     assert (version.state, version.why) == ("down", "60 % of 40 requests failed")
     assert version.until_s == pytest.approx(2.0)
-    assert [server.takes_traffic for server in it.book.servers("new")] == [True] * 4
+    assert [(server.state, server.takes_traffic) for server in it.book.servers("new")] == [("up", False)] * 4
     it.noticed("", False, 2)
+    assert [server.takes_traffic for server in it.book.servers("new")] == [True] * 4
     assert it.told() == [("new", True), ("new", False)]
 
 

@@ -43,9 +43,10 @@ def test_a_server_that_is_well_always_takes_traffic_unless_drained(servers: list
     assert all(takes for server, takes in zip(servers, taken, strict=True) if server.well and not server.drained)
 
 
-@given(standings, parts)
-def test_some_server_takes_traffic_exactly_when_the_version_is_up(servers: list[Standing], panic: float) -> None:
-    assert any(taking(servers, panic)) == (version_state(servers) == "up")
+@given(standings, parts, st.booleans())
+def test_some_server_takes_traffic_exactly_when_the_version_is_up(
+        servers: list[Standing], panic: float, tripped: bool) -> None:
+    assert any(taking(servers, panic, tripped=tripped)) == (version_state(servers, tripped=tripped) == "up")
 
 
 @given(standings, parts)
