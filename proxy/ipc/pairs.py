@@ -32,7 +32,10 @@ class Pair(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="pair"):
     copy, `version` again the `control`.
 
     `at`: seconds since the epoch. `target` is redacted like a body. `head` and `body` are the request's, empty unless
-    the comparer asked for requests of this route.
+    the comparer asked for requests of this route; `body` is without transfer and content coding, and `head` then names
+    no content coding. `body_left_out`: why there is no body though the request had one: `streamed` (too long to be
+    held), `costly` (cleaning it would take too long), `coding` (nobody here can decode it), `framing` (its chunks
+    cannot be read).
     """
 
     route: str
@@ -47,6 +50,7 @@ class Pair(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="pair"):
     control: Answered | None = None
     head: bytes = b""
     body: bytes = b""
+    body_left_out: str = ""
 
 
 class Wanted(msgspec.Struct, frozen=True, tag="wanted"):

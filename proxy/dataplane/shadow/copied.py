@@ -31,10 +31,11 @@ PIECE = 64
 
 
 class Copied:
-    """See the module. `is_sent`: whether the copies have been given all of the request."""
+    """See the module. `is_sent`: whether the copies have been given all of the request. `is_streamed`: whether its body
+    is passed on as it comes, and nothing of it kept."""
 
     __slots__ = ("_control", "_control_servers", "_copies", "_copy", "_is_answered", "_primary", "_reserved",
-                 "_streams", "_taken", "body", "bounds", "connect_s", "head", "id", "is_chunked", "is_sent",
+                 "_taken", "body", "bounds", "connect_s", "head", "id", "is_chunked", "is_sent", "is_streamed",
                  "keepalive_s", "method", "shadow", "target", "worker")
 
     def __init__(self, shadow: RouteShadow, worker: Worker, site: Site, request: Request, name: bytes,
@@ -52,7 +53,7 @@ class Copied:
         length = request.length
         self.is_sent = length == 0
         self.is_chunked = length == CHUNKED
-        self._streams = length > COLLECTED
+        self.is_streamed = length > COLLECTED
         self._reserved = len(head) + max(0, length)
         self._taken = 0
         self.body: list[bytes] = []
@@ -66,14 +67,14 @@ class Copied:
 
     def begin(self) -> None:
         """Send what can be sent at once."""
-        if self.is_sent or self._streams:
+        if self.is_sent or self.is_streamed:
             self._start()
 
     def _start(self) -> None:
         if full := self.shadow.budget.why_full(self._copies):       # others have begun since this one was wanted
             self._give_up(full)
             return
-        if not self._streams:
+        if not self.is_streamed:
             self.is_sent = True
         pieces = [self.head, *self.body]
         self._copy = copy = self._join(self.shadow.servers)
@@ -98,7 +99,7 @@ class Copied:
             self._give_up("too_large")
         elif not self.reserve(PIECE + (len(data) if self.is_chunked else 0)):
             self._break("memory")
-        elif self._streams:
+        elif self.is_streamed:
             for copy in (self._control, self._copy):
                 if copy is not None and not copy.ended:
                     copy.send(data)
@@ -107,7 +108,7 @@ class Copied:
 
     def request_done(self) -> None:
         """The request's body is whole."""
-        if self._streams:
+        if self.is_streamed:
             self.is_sent = True
         elif self._copy is None and self._copies:
             self._start()

@@ -64,11 +64,10 @@ def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None)
     if not wanted and all(body == bodies[0] for body in bodies) and _coding(primary.head) == _coding(copy.head):
         bodies = [b""] * len(bodies)
     told = [_answered(answer, body, salt, most) for answer, body in zip(answers, bodies, strict=True)]
+    head, body, left_out = _request(copied, salt) if wanted else (b"", b"", "")
     return Pair(
         shadow.route, shadow.version, shadow.plan.to, copied.method, redacted_target(copied.target, salt), copied.id,
-        time.time(), told[0], told[1], told[2] if control is not None else None,
-        _clean_request(copied.head, salt, shadow.plan.given) if wanted else b"",
-        _request_body(copied, salt) if wanted else b"")
+        time.time(), told[0], told[1], told[2] if control is not None else None, head, body, left_out)
 
 
 def _joined(pieces: list[bytes]) -> bytes:
@@ -142,22 +141,35 @@ def _clean_request(head: bytes, salt: bytes, given: frozenset[bytes]) -> bytes:
     return b"%b %b %b%b" % (method, redacted_target(target, salt), version, _clean_head(rest, salt))
 
 
-def _request_body(copied: Copied, salt: bytes) -> bytes:
-    """The request's body without framing and content coding; empty where it cannot be had or cleaned."""
+def _request(copied: Copied, salt: bytes) -> tuple[bytes, bytes, str]:
+    """Head and body of the request as they are told, and why its body is left out."""
+    body, left_out = _request_body(copied, salt)
+    head = _CODED.sub(b"", copied.head) if body else copied.head
+    return _clean_request(head, salt, copied.shadow.plan.given), body, left_out
+
+
+def _request_body(copied: Copied, salt: bytes) -> tuple[bytes, str]:
+    """The request's body without framing and content coding; empty where there is none, or with the reason why it
+    cannot be had or cleaned."""
+    if copied.is_streamed:
+        return b"", "streamed"
     body = _joined(copied.body)
     if not body:
-        return b""
+        return b"", ""
     if copied.is_chunked:
         decoder = body_of(CHUNKED, copied.bounds, reframed=False)
         try:
             body = decoder.feed(body)
         except ChunkedError:
-            return b""
+            return b"", "framing"
         if not decoder.done:        # chunks so small are not worth the time
-            return b""
+            return b"", "framing"
     coding = _coding(copied.head)
     plain = decoded(Answer(0, ((b"content-encoding", coding),), body), len(body) + _UNPACKED) if coding else body
-    return b"" if isinstance(plain, Skipped) else _clean_body(copied.head, plain, salt) or b""
+    if isinstance(plain, Skipped):
+        return b"", "costly" if plain.reason in ("too-large", "bomb") else "coding"
+    cleaned = _clean_body(copied.head, plain, salt)
+    return (b"", "costly") if cleaned is None else (cleaned, "")
 
 
 def _clean_body(head: bytes, body: bytes, salt: bytes) -> bytes | None:

@@ -216,6 +216,30 @@ def test_a_compressed_body_of_a_request_is_decoded_before_it_is_told(story: Stor
     (pair,) = comparer.wait(1)
     assert pair.body.endswith(b', "a": 1}')
     assert b"hush" not in pair.body
+    assert b"content-encoding" not in pair.head.lower(), "the body that is told has none"
+
+
+@pytest.mark.parametrize(("fields", "body", "reason"), [
+    ((), b"x" * 70_000, "streamed"),
+    (("Content-Type: application/json",), b'{"password": "hush"}' * 2_000, "costly"),
+    (("Content-Encoding: gzip",), gzip.compress(bytes(200_000)), "costly"),
+    (("Content-Encoding: dcb",), b"\x8b\x04\x80", "coding"),
+    (("Content-Encoding: gzip",), b"no gzip", "coding"),
+], ids=["streamed", "too many secrets", "a bomb", "an unknown coding", "a broken coding"])
+def test_a_requests_body_that_is_left_out_is_told_with_the_reason(
+        story: Story, comparer: Listener, fields: tuple[str, ...], body: bytes, reason: str) -> None:
+    worker = wanted(story, comparer, max_body=100_000)
+    worker.ask(request("POST", "/x", *fields, body=body), b"POST")
+    (pair,) = comparer.wait(1)
+    assert (pair.body, pair.body_left_out) == (b"", reason)
+    assert all(field.encode() in pair.head for field in fields), "it is as the client sent it"
+
+
+def test_a_request_without_a_body_leaves_none_out(story: Story, comparer: Listener) -> None:
+    worker = wanted(story, comparer)
+    worker.ask(get())
+    worker.ask(request("POST", "/x", body=b"kept"), b"POST")
+    assert [(pair.body, pair.body_left_out) for pair in comparer.wait(2)] == [(b"", ""), (b"kept", "")]
 
 
 def test_what_is_set_on_copies_is_nobodys_business(story: Story, comparer: Listener) -> None:
