@@ -37,6 +37,7 @@ def facts_of(control: Control, failures: Failures, tally: Tally, started_at: flo
         pending={name: route.pending.until for name, route in state.routes.items() if route.pending is not None},
         events=dict(tally.counts),
         journal_failures=commands.journal_failures,
+        events_lost=commands.events_lost,
         login_failures=failures.total,
         shadows=tuple((route.name, route.shadow.to) for route in snapshot.routes if route.shadow is not None),
         comparer=_comparer(control),

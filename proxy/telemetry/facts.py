@@ -104,6 +104,7 @@ class Facts:
     pending: Mapping[str, float] = field(default_factory=dict)
     events: Mapping[str, int] = field(default_factory=dict)
     journal_failures: int = 0
+    events_lost: int = 0
     login_failures: int = 0
     shadows: tuple[tuple[str, str], ...] = ()
     comparer: ComparerFacts | None = None

@@ -24,6 +24,7 @@ RELOAD_OK = "turnout_config_last_reload_successful"
 RELOAD_AT = "turnout_config_last_reload_timestamp_seconds"
 EVENTS = "turnout_events_total"
 JOURNAL_FAILURES = "turnout_journal_failures_total"
+EVENTS_LOST = "turnout_events_lost_total"
 LOGIN_FAILURES = "turnout_admin_login_failures_total"
 CONNECTIONS_LIMIT = "turnout_connections_limit"
 WORKERS = "turnout_workers"
@@ -151,6 +152,9 @@ _ALL: tuple[tuple[str, Kind, tuple[str, ...], str], ...] = (
     (RELOAD_AT, "gauge", (), "When the configuration file was read last, in seconds since 1970."),
     (EVENTS, "counter", ("verb",), "Events in the journal since this supervisor started, by verb."),
     (JOURNAL_FAILURES, "counter", (), "Changes that were refused because the journal could not keep them."),
+    (EVENTS_LOST, "counter", (),
+     "Events that changed nothing (a server went out, a worker was replaced, …) and are not in the journal: it could "
+     "not keep them, or more came than it could take."),
     (LOGIN_FAILURES, "counter", (), "Requests to the admin API without a valid token."),
     (WORKERS, "gauge", ("state",), "Places for workers by the state of the process in them."),
     (RESTARTS, "counter", ("process",), "Worker processes that ended unasked and were replaced."),

@@ -146,6 +146,7 @@ def read_facts(facts: Facts) -> dict[str, Rows]:
         name.RELOAD_AT: [((), facts.started_at if reload_at is None else reload_at)],
         name.EVENTS: [((verb,), count) for verb, count in facts.events.items()],
         name.JOURNAL_FAILURES: [((), facts.journal_failures)],
+        name.EVENTS_LOST: [((), facts.events_lost)],
         name.LOGIN_FAILURES: [((), facts.login_failures)],
         name.WORKERS: [((state,), states.count(state)) for state in _STATES],
         name.RESTARTS: [((worker.process,), worker.restarts) for worker in facts.workers],

@@ -75,6 +75,19 @@ def test_a_scrape_right_after_a_change_shows_it_however_fresh_the_page_before_is
     run(test)
 
 
+def test_events_that_never_reached_the_journal_are_counted() -> None:
+    async def test(it: Asked) -> None:
+        it.control.journal.close()
+        for _ in range(3):
+            it.control.commands.record("note", Author("tester"))
+        await it.control.commands.flush()
+        page = (await it.get("/metrics")).body
+        assert value(page, "turnout_events_lost_total") == 3
+        assert 'turnout_events_total{verb="note"}' not in page
+
+    run(test)
+
+
 def test_events_are_counted_also_when_more_come_at_once_than_anybody_can_follow() -> None:
     async def test(it: Asked) -> None:
         for number in range(50):

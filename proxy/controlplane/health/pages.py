@@ -25,7 +25,8 @@ class Turn:
     """A server (or, with an empty `server`, a version) went out or came in.
 
     A server is out from when the first of probes and traffic puts it out until neither does any more. `by`: who of them
-    brought the turn; None for a version. `until`: when what traffic put out is tried again, in seconds since the epoch; else None.
+    brought the turn; None for a version. `until`: when what traffic put out is tried again, in seconds since the epoch;
+    else None.
     """
 
     version: str

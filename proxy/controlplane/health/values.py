@@ -34,10 +34,10 @@ class ProbeResult:
 class ServerHealth:
     """One server of one version.
 
-    `address` as in `Server.address`. `takes_traffic`: as requests see it, panic and an open breaker included. `phi`: the suspicion now, and
-    `probe` how the last one ended; None without probes, or before the first. `ejected_until_s`: in how many seconds it
-    may be tried again (0: now), None when traffic has not put it out; `times`: how often in a row that happened. `why`:
-    why it is not simply up, for people; empty when it is.
+    `address` as in `Server.address`. `takes_traffic`: as requests see it, panic and an open breaker included. `phi`:
+    the suspicion now, and `probe` how the last one ended; None without probes, or before the first. `ejected_until_s`:
+    in how many seconds it may be tried again (0: now), None when traffic has not put it out; `times`: how often in a
+    row that happened. `why`: why it is not simply up, for people; empty when it is.
     """
 
     version: str
