@@ -50,16 +50,14 @@ class ConfigError(TurnoutError):
 class Refusal:
     """An answer that Turnout gives itself, instead of one from a server.
 
-    `retryable` says whether the same attempt may be made at another server *when nothing of it was processed*;
-    whether that is so is the caller's to know (invariant 9). `retry_after_s`: in how many seconds the client may come
-    again (Retry-After, RFC 9110 §10.2.3); 0 where nobody knows.
+    `retry_after_s`: in how many seconds the client may come again (Retry-After, RFC 9110 §10.2.3); 0 where nobody
+    knows.
     """
 
     status: int
     slug: str
     title: str
     culprit: Culprit
-    retryable: bool = False
     retry_after_s: int = 0
 
 
@@ -84,13 +82,12 @@ TOO_MANY_CONNECTIONS = Refusal(429, "too-many-connections", "This client has mor
 NO_ROUTE = Refusal(404, "no-route", "No route matches this request", Culprit.CLIENT)
 EXPECTATION_FAILED = Refusal(417, "expectation-failed", "Only `100-continue` may be expected", Culprit.CLIENT)
 NOT_IMPLEMENTED = Refusal(501, "not-implemented", "This proxy does not do that", Culprit.CLIENT)
-BAD_GATEWAY = Refusal(502, "bad-gateway", "The server's answer cannot be used", Culprit.UPSTREAM, retryable=True)
-CONNECT_FAILED = Refusal(502, "connect-failed", "No connection to the server", Culprit.UPSTREAM, retryable=True)
+BAD_GATEWAY = Refusal(502, "bad-gateway", "The server's answer cannot be used", Culprit.UPSTREAM)
+CONNECT_FAILED = Refusal(502, "connect-failed", "No connection to the server", Culprit.UPSTREAM)
 OVERLOADED = Refusal(503, "overloaded", "The proxy is at its limit", Culprit.PROXY)
 VERSION_DOWN = Refusal(503, "version-down", "The version that should answer is down", Culprit.UPSTREAM)
 VERSION_BUSY = Refusal(503, "version-busy", "The version has as many requests as it may have", Culprit.UPSTREAM)
-WITHDRAWN = Refusal(503, "withdrawn", "The version that had this request was taken out of service", Culprit.OPERATOR,
-                    retryable=True)
+WITHDRAWN = Refusal(503, "withdrawn", "The version that had this request was taken out of service", Culprit.OPERATOR)
 GATEWAY_TIMEOUT = Refusal(504, "gateway-timeout", "The server did not answer in time", Culprit.UPSTREAM)
-CONNECT_TIMEOUT = Refusal(504, "connect-timeout", "The server did not accept in time", Culprit.UPSTREAM, retryable=True)
+CONNECT_TIMEOUT = Refusal(504, "connect-timeout", "The server did not accept in time", Culprit.UPSTREAM)
 VERSION_NOT_SUPPORTED = Refusal(505, "version-not-supported", "Only HTTP/1.1 and HTTP/1.0 are spoken", Culprit.CLIENT)

@@ -159,11 +159,6 @@ def due(state: State, now: float) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(overdue))
 
 
-def next_due(state: State) -> float | None:
-    """When the next pending change is to be confirmed, in seconds since the epoch; None without any."""
-    return min((held.pending.until for held in state.routes.values() if held.pending is not None), default=None)
-
-
 def homewards(course: Course, baseline: str) -> Course:
     """The course with all weight at the baseline; the same object if it is there already."""
     if all((weight > 0) is (version == baseline) for version, weight in course.split):

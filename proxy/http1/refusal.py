@@ -25,8 +25,7 @@ def accept_of(head: bytes) -> bytes:
     return matched[1] if matched else b""
 
 
-def render(refusal: Refusal, detail: str, *, accept: bytes = b"", request_id: bytes = b"", keep_alive: bool,
-           with_body: bool = True) -> bytes:
+def render(refusal: Refusal, detail: str, *, accept: bytes = b"", keep_alive: bool, with_body: bool = True) -> bytes:
     """A complete response: RFC 9457 problem+json unless `accept` prefers text.
 
     `with_body`: False for the answer to a HEAD, whose fields still describe the body it does not carry.
@@ -39,7 +38,6 @@ def render(refusal: Refusal, detail: str, *, accept: bytes = b"", request_id: by
         body = json.dumps({
             "type": f"urn:turnout:refusal:{refusal.slug}", "title": refusal.title, "status": refusal.status,
             "detail": detail, "culprit": refusal.culprit.value,
-            **({"request_id": request_id.decode("ascii", "replace")} if request_id else {}),
         }).encode() + b"\n"
     lines = [
         b"HTTP/1.1 %d %b" % (refusal.status, _REASONS[refusal.status].encode()),

@@ -15,9 +15,8 @@ ALL = [value for value in vars(errors).values() if isinstance(value, Refusal)]
 
 
 def rendered(refusal: Refusal, detail: str = "because", method: bytes = b"GET", *, accept: bytes = b"",
-             keep_alive: bool = True, request_id: bytes = b"") -> Message:
-    data = render(refusal, detail, accept=accept, keep_alive=keep_alive, with_body=method != b"HEAD",
-                  request_id=request_id)
+             keep_alive: bool = True) -> Message:
+    data = render(refusal, detail, accept=accept, keep_alive=keep_alive, with_body=method != b"HEAD")
     message = take_response(data, method)
     assert message is not None
     assert message.raw == data
@@ -57,10 +56,6 @@ def test_a_detail_with_line_breaks_stays_in_the_body() -> None:
     detail = "a\r\nSet-Cookie: b\r\n\r\nc"
     assert json.loads(rendered(BAD_REQUEST, detail).body)["detail"] == detail
     assert rendered(BAD_REQUEST, detail, accept=b"text/plain").values(b"set-cookie") == []
-
-
-def test_the_request_id_is_told_where_there_is_one() -> None:
-    assert json.loads(rendered(BAD_GATEWAY, request_id=b"abc").body)["request_id"] == "abc"
 
 
 @pytest.mark.parametrize(("accept", "text"), [

@@ -70,12 +70,8 @@ class Listeners:
         """The addresses as they were bound."""
         return tuple(listener.listen.address for listener in self._listeners)
 
-    def sockets_of(self, worker: int) -> list[socket.socket]:
-        """Return the sockets of one worker, in the order of the configuration."""
-        return [sock for _, sock in self.bound_of(worker)]
-
     def bound_of(self, worker: int) -> list[Bound]:
-        """The same with their addresses."""
+        """Return the sockets of one worker with their addresses, in the order of the configuration."""
         return [
             (listener.listen.address, sock)
             for listener in self._listeners

@@ -169,12 +169,6 @@ class Groups:
         self.clear()
         return taken
 
-    def copy(self) -> Groups:
-        """The same counts, which do not change with this one."""
-        twin = Groups(self._samples, self._most_groups, self._most_bytes)
-        twin.fold(self)
-        return twin
-
     def clear(self) -> None:
         """Start afresh."""
         self.endpoints, self._groups = {}, {}

@@ -71,11 +71,6 @@ def compare(rules: CompiledRules, primary: Answer, shadow: Answer) -> Compared:
     return Compared((*found, *differences), skipped, more)
 
 
-def differences(rules: CompiledRules, primary: Answer, shadow: Answer) -> list[Difference]:
-    """As `compare`, the differences alone."""
-    return list(compare(rules, primary, shadow).differences)
-
-
 def _headers(rules: CompiledRules, primary: Answer, shadow: Answer) -> list[Difference]:
     ours, theirs = _fields(primary), _fields(shadow)
     names = list(rules.headers)

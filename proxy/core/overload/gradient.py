@@ -60,19 +60,18 @@ class Gradient:
     """The limit of one version in one worker, from `smallest` to `largest`.
 
     `limit`: requests that may be in flight now. `best_s`: the latency, in seconds, that the version has without a
-    queue; None before it is known. All for reading. `initial`: where the limit starts; None: at `smallest`, from which
-    it grows by a third or more with each round as long as latency stays. `smallest` and `largest` may be changed at any
-    time.
+    queue; None before it is known. All for reading. The limit starts at `smallest`, from which it grows by a third or
+    more with each round as long as latency stays. `smallest` and `largest` may be changed at any time.
     """
 
     __slots__ = ("_answered", "_answered_s", "_full", "_limit", "_looked_at", "_mean_s", "_most", "_search", "_since",
                  "best_s", "largest", "limit", "smallest")
 
-    def __init__(self, smallest: int, largest: int, initial: int | None = None) -> None:
+    def __init__(self, smallest: int, largest: int) -> None:
         self.smallest = max(1, smallest)
         self.largest = max(self.smallest, largest)
         self.best_s: float | None = None
-        self._limit = float(min(self.largest, max(self.smallest, initial or 0)))
+        self._limit = float(self.smallest)
         self.limit = int(self._limit)
         self._mean_s = 0.0                          # of the last round
         self._full = False                          # whether all of the limit was used in it

@@ -140,7 +140,7 @@ def test_every_socket_belongs_to_a_worker_and_every_worker_has_one(sockets: int,
     address = before.addresses[0]
     listen = Listen("127.0.0.1", int(address.rpartition(":")[2]))
     after = open_listeners([listen], workers, Heirlooms((address, sock.dup()) for _, sock in before.bound))
-    held = [after.sockets_of(worker) for worker in range(workers)]
+    held = [[sock for _, sock in after.bound_of(worker)] for worker in range(workers)]
     assert all(held)
     assert {sock for each in held for sock in each} == {sock for _, sock in after.bound}
     assert sum(map(len, held)) == max(sockets, workers)

@@ -19,7 +19,7 @@ def port_of(address: str) -> int:
 
 def test_each_worker_has_its_own_socket_on_the_same_port() -> None:
     listeners = open_listeners([LOCAL], workers=3)
-    sockets = [listeners.sockets_of(worker)[0] for worker in range(3)]
+    sockets = [listeners.bound_of(worker)[0][1] for worker in range(3)]
     assert len({sock.fileno() for sock in sockets}) == 3
     assert {sock.getsockname() for sock in sockets} == {("127.0.0.1", port_of(listeners.addresses[0]))}
     listeners.close()
@@ -31,7 +31,7 @@ def test_a_connection_is_accepted_from_one_of_the_sockets() -> None:
         accepted = 0
         for worker in range(2):
             try:
-                listeners.sockets_of(worker)[0].accept()[0].close()
+                listeners.bound_of(worker)[0][1].accept()[0].close()
                 accepted += 1
             except BlockingIOError:
                 pass
@@ -89,7 +89,7 @@ def unix(path: Path) -> Listen:
 def test_a_unix_socket_is_shared_by_all_workers_and_its_file_goes_with_it(tmp_path: Path) -> None:
     path = tmp_path / "s"
     listeners = open_listeners([unix(path)], workers=2)
-    assert listeners.sockets_of(0) == listeners.sockets_of(1)
+    assert listeners.bound_of(0) == listeners.bound_of(1)
     assert listeners.addresses == (f"unix:{path}",)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))

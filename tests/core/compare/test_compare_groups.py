@@ -135,11 +135,13 @@ def test_the_bytes_are_given_back() -> None:
     groups = Groups(most_groups=5)
     for number in range(100):
         groups.add("/a", differing(f"$.p{number}"), float(number))
-    twin = groups.copy()
-    assert twin.bytes == groups.bytes > 0
-    groups.clear()
-    assert (groups.bytes, groups.dropped, groups.endpoints, groups.items()) == (0, 0, {}, [])
-    assert len(twin.items()) > 0
+    before = groups.bytes
+    taken = groups.take()
+    assert taken.bytes == before > 0
+    assert len(taken.items()) > 0
+    for given_back in (groups, taken):
+        given_back.clear()
+        assert (given_back.bytes, given_back.dropped, given_back.endpoints, given_back.items()) == (0, 0, {}, [])
 
 
 def test_endpoints_and_reasons_are_bounded() -> None:

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.compare.content import Skipped, decoded
-from proxy.core.compare.pair import CompiledRules, compare, differences
-from proxy.core.compare.values import Answer, Rules
+from proxy.core.compare.pair import CompiledRules, compare
+from proxy.core.compare.values import Answer, Difference, Rules
 from tests.support.exploring import examples
 from tests.support.packing import packed, zstd_in_windows_of
 
@@ -24,6 +24,10 @@ JSON = ((b"Content-Type", b"application/json"),)
 
 def answer(body: bytes = b"", status: int = 200, headers: Any = JSON, whole: bool = True) -> Answer:
     return Answer(status, tuple(headers), body, whole)
+
+
+def differences(rules: CompiledRules, one: Answer, other: Answer) -> tuple[Difference, ...]:
+    return compare(rules, one, other).differences
 
 
 def kinds(one: Answer, other: Answer, **rules: Any) -> list[tuple[str, str]]:
