@@ -96,14 +96,8 @@ Other = Ready | Drain | Applied | Stats | Quiet | Drained | Noticed | Probed
 Message = Apply | Other
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
 def encode(message: Message) -> bytes:
-    """Return the message as msgpack."""
+    """Return the message as msgpack; `reader.Reader` reads it."""
     return _encoder.encode(message)
-
-
-def decode(payload: bytes) -> Message:
-    """Return the message in `payload`. Raises msgspec.DecodeError (also its ValidationError) when it is none."""
-    return _decoder.decode(payload)

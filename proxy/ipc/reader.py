@@ -8,6 +8,7 @@ makes finding out what has changed as cheap: the data plane compares by identity
 from __future__ import annotations
 
 from operator import eq
+from typing import Any
 
 import msgspec
 
@@ -16,8 +17,8 @@ from proxy.core.snapshot import Policy, Snapshot
 from proxy.ipc.messages import Apply, Message, Other
 
 
-class _Parts(msgspec.Struct, frozen=True):
-    """A `Snapshot` whose parts are still bytes."""
+class _Parts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `Snapshot` whose parts are still bytes: the same fields, so none of it can be lost on the way."""
 
     revision: int
     versions: msgspec.Raw
@@ -28,7 +29,7 @@ class _Parts(msgspec.Struct, frozen=True):
     drained: frozenset[tuple[str, str]]
 
 
-class _Apply(msgspec.Struct, frozen=True, tag="apply"):
+class _Apply(msgspec.Struct, frozen=True, tag="apply", forbid_unknown_fields=True):
     snapshot: _Parts
     cut: tuple[tuple[str, str], ...] = ()
 
@@ -40,7 +41,7 @@ _policy = msgspec.msgpack.Decoder(Policy).decode
 
 
 class Reader:
-    """Decodes exactly what `messages.decode` does. Keeps the bytes of one snapshot."""
+    """Decodes what `messages.encode` made. Keeps the bytes of one snapshot."""
 
     def __init__(self) -> None:
         self._known: tuple[_Parts, Snapshot] | None = None
@@ -55,16 +56,15 @@ class Reader:
         return Apply(snapshot, message.cut)
 
     def _snapshot(self, parts: _Parts) -> Snapshot:
+        fields: dict[str, Any] = msgspec.structs.asdict(parts)
         if self._known is None:
-            return Snapshot(parts.revision, _versions(parts.versions), tuple(map(_route, parts.routes)),
-                            _policy(parts.policy), parts.secret, parts.comparer, parts.drained)
+            return Snapshot(**fields | {"versions": _versions(parts.versions), "policy": _policy(parts.policy),
+                                        "routes": tuple(map(_route, parts.routes))})
         known, before = self._known
-        return Snapshot(
-            parts.revision,
-            before.versions if parts.versions == known.versions else _versions(parts.versions),
-            _routes(parts.routes, known.routes, before.routes),
-            before.policy if parts.policy == known.policy else _policy(parts.policy),
-            parts.secret, parts.comparer, parts.drained)
+        return Snapshot(**fields | {
+            "versions": before.versions if parts.versions == known.versions else _versions(parts.versions),
+            "policy": before.policy if parts.policy == known.policy else _policy(parts.policy),
+            "routes": _routes(parts.routes, known.routes, before.routes)})
 
 
 def _routes(raw: list[msgspec.Raw], known: list[msgspec.Raw], before: tuple[Route, ...]) -> tuple[Route, ...]:

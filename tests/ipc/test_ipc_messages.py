@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Stats, decode, encode
+from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Stats, encode
+from proxy.ipc.reader import Reader
 from proxy.telemetry.counters import Counters
 from tests.support.snapshots import snapshots
 
@@ -26,7 +27,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
 
 @given(messages)
 def test_every_message_arrives_as_it_was_sent(message: Message) -> None:
-    assert decode(encode(message)) == message
+    assert Reader().read(encode(message)) == message
 
 
 def test_what_a_worker_counted_fits_into_its_message_as_it_is() -> None:
@@ -35,10 +36,10 @@ def test_what_a_worker_counted_fits_into_its_message_as_it_is() -> None:
     tally.inflight += 2
     tally.done(200, 0.01)
     stats = Stats(1, *counters.collect())
-    assert decode(encode(stats)) == stats
+    assert Reader().read(encode(stats)) == stats
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x80", encode(Applied(1))[:-1], b"\x81\xa4type\xa5bogus"])
 def test_what_is_no_message_is_refused(payload: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
-        decode(payload)
+        Reader().read(payload)

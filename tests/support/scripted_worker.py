@@ -23,7 +23,8 @@ from array import array
 from collections.abc import Iterator
 
 from proxy.ipc.frames import Frames, frame
-from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Quiet, Ready, Stats, decode, encode
+from proxy.ipc.messages import Applied, Apply, Drain, Drained, Message, Quiet, Ready, Stats, encode
+from proxy.ipc.reader import Reader
 
 
 def command(script: str) -> tuple[str, ...]:
@@ -87,9 +88,9 @@ def wait_until_read(sock: socket.socket) -> None:
 
 def messages(sock: socket.socket) -> Iterator[Message]:
     """What the supervisor says, until it is gone."""
-    frames = Frames()
+    frames, reader = Frames(), Reader()
     while data := sock.recv(65536):
-        yield from map(decode, frames.feed(data))
+        yield from map(reader.read, frames.feed(data))
 
 
 def say(sock: socket.socket, message: Message) -> None:
