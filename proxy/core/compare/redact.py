@@ -14,7 +14,13 @@ import re
 from functools import lru_cache
 
 from proxy.core.compare.redact_json import needs_no_redaction, redacted_json
-from proxy.core.compare.redact_text import redacted_lines, redacted_markup, redacted_parameters, redacted_parts
+from proxy.core.compare.redact_text import (
+    redacted_lines,
+    redacted_markup,
+    redacted_parameters,
+    redacted_parts,
+    redacted_urls,
+)
 from proxy.core.compare.sensitive import is_sensitive, mark
 
 _WHOLE_HEADERS = frozenset({
@@ -24,11 +30,17 @@ _WHOLE_HEADERS = frozenset({
     "x-goog-iap-jwt-assertion", "cf-access-jwt-assertion", "sec-websocket-key", "x-client-cert", "ssl-client-cert",
 })
 _COOKIES = frozenset({"cookie", "set-cookie"})
-_TARGETS = frozenset({"location", "content-location", "referer", "refresh", "link"})
+_TARGETS = frozenset({
+    "location", "content-location", "referer", "refresh", "link", "origin", "destination", "x-original-url",
+    "x-original-uri", "x-rewrite-url", "x-forwarded-uri", "x-envoy-original-path", "x-accel-redirect",
+})
 _FORM = b"application/x-www-form-urlencoded"
 
 Fields = tuple[tuple[bytes, bytes], ...]
 _MULTIPART = b"multipart/form-data"
+_WIDE = re.compile(rb"\xff\xfe|\xfe\xff|\0(?:\0\0)?[{\[\"<]|[{\[\"<]\0")
+"""UTF-16 or UTF-32, by its mark or its first character."""
+_OTHER = re.compile(rb"[ \t\r\n]*+[{\[\"<]")
 _MARKUP = re.compile(rb"[^;]*(?:xml|html)", re.IGNORECASE)
 _LINES = re.compile(rb"text/plain|[^;]*(?:yaml|toml|properties)", re.IGNORECASE)
 
@@ -54,7 +66,7 @@ def redacted_within(body: bytes, salt: bytes, content_type: bytes, most: int) ->
     return cleaned if cleaned is not None and needs_no_redaction(cleaned) else None
 
 
-_STEPS = (b'"', b":", b"[", b"{", b"\\u00", b"=", b"&", b";", b"?", b"#", b"<")
+_STEPS = (b'"', b"\\", b":", b"[", b"{", b"\\u00", b"=", b"&", b";", b"?", b"#", b"<")
 
 
 def _is_form(content_type: bytes) -> bool:
@@ -63,19 +75,28 @@ def _is_form(content_type: bytes) -> bool:
 
 def _redacted_text(body: bytes, salt: bytes, content_type: bytes, most: int) -> bytes | None:
     """What is not JSON; None where a secret stands in more than `most` places."""
-    if b"\0" in body[:4]:           # UTF-16 or UTF-32: names cannot be found by their bytes
+    if _WIDE.match(body):           # names cannot be found by their bytes
         return None
     if content_type[:33].lower() == _FORM:
         return redacted_parameters(body, salt)
     if content_type[:19].lower() == _MULTIPART:
         return redacted_parts(body, salt, content_type, redacted_body)
+    cleaned: bytes | None = body
     if body[:1] == b"<" or _MARKUP.match(content_type):
-        return redacted_markup(body, salt, most)
-    return redacted_lines(body, salt, most) if _LINES.match(content_type) else body
+        cleaned = redacted_markup(body, salt, most)
+    elif _LINES.match(content_type):
+        cleaned = redacted_lines(body, salt, most)
+    elif not content_type and b"=" in body and not _OTHER.match(body):
+        cleaned = redacted_parameters(body, salt)
+    if cleaned is None or (b"=" not in cleaned and b"@" not in cleaned):
+        return cleaned
+    return redacted_urls(cleaned, salt, most)
 
 
 def redacted_target(target: bytes, salt: bytes) -> bytes:
     """A request target or a URL without the values of sensitive parameters."""
+    if b"@" in target:
+        target = redacted_urls(target, salt, len(target)) or target
     return redacted_parameters(target, salt) if b"=" in target else target
 
 

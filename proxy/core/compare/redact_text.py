@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from itertools import islice
 
+from proxy.core.compare.redact_json import redacted_json
 from proxy.core.compare.sensitive import LONGEST_NAME, MOST_NAMES, bare_mark, is_sensitive, is_suspect, mark, new_among
 
 _PARAMETER = re.compile(rb"(?:^|[?&;#])([^?&;#=]*+)=")      # possessive: each byte is looked at once
@@ -18,7 +19,9 @@ _PARAMETER_VALUE = re.compile(rb"[^&;#]*+")
 _LONGEST_PARAMETER = 3 * LONGEST_NAME      # percent-encoded
 _PERCENT = re.compile(rb"%([2-7][0-9A-Fa-f])")
 _UNRESERVED = re.compile(rb"[A-Za-z0-9._~-]")      # RFC 3986 §2.3: means the same with and without encoding
-_BRACKETS = b"[]"
+_ANY_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
+_USER_INFO = re.compile(rb"(://[^/@\s:\"'<>]{0,256}+:)([^/@\s\"'<>]{1,256}+)@")
+_INNER_PARAMETER = re.compile(rb"[\"?&;#]([^?&;#=\"\\\s<>]{1,128}+)=")
 
 
 _TAG = re.compile(rb"""<([A-Za-z_][\w.:-]*+)((?:[^<>"']|"[^"<]*+"|'[^'<]*+')*+)>""")
@@ -52,10 +55,12 @@ def redacted_parameters(text: bytes, salt: bytes) -> bytes:
     at = 0
     for found in _PARAMETER.finditer(text):
         name = found[1]
-        if found.start() < at or not _is_sensitive_parameter(name[-_LONGEST_PARAMETER:]):
+        if found.start() < at:
             continue
         value = _PARAMETER_VALUE.match(text, found.end())
         if value is None or not value[0]:
+            continue
+        if not _is_sensitive_parameter(name[-_LONGEST_PARAMETER:]) and not _holds_a_secret(value[0]):
             continue
         shown = name if len(name) > _LONGEST_PARAMETER else _PERCENT.sub(_plain, name)
         parts += (text[at:found.start(1)], shown, b"=", bare_mark(value[0], salt))
@@ -73,7 +78,37 @@ def _is_sensitive_parameter(name: bytes) -> bool:
     """`user%5Bpass%77ord%5D` is `user[password]`, and means `password`."""
     if b"%" in name:
         name = _PERCENT.sub(lambda found: bytes([int(found[1], 16)]), name)
-    return is_sensitive(name.rstrip(_BRACKETS))
+    return is_sensitive(name)
+
+
+def _holds_a_secret(value: bytes) -> bool:
+    """Whether a parameter's value is JSON, percent-encoded or not, of which something is to be hidden."""
+    if b'"' not in value and b"%22" not in value:
+        return False
+    plain = _ANY_PERCENT.sub(lambda found: bytes([int(found[1], 16)]), value)
+    return redacted_json(plain, b"") is not plain
+
+
+def redacted_user_info(text: bytes, salt: bytes) -> bytes:
+    """Text, of whatever format, without the passwords of URLs such as `postgres://user:password@host/`."""
+    if b"://" not in text or b"@" not in text:
+        return text
+    return _USER_INFO.sub(lambda found: found[1] + bare_mark(found[2], salt) + b"@", text)
+
+
+def redacted_urls(text: bytes, salt: bytes, most: int) -> bytes | None:
+    """Text, of whatever format, without the passwords and sensitive parameters of URLs and forms that stand in it.
+
+    None where more than `most` places would have to be looked at.
+    """
+    text = redacted_user_info(text, salt)
+    names = _sensitive_among(set(_INNER_PARAMETER.findall(text)))
+    if not names:
+        return text
+    if _places(names, text, most) is None:
+        return None
+    these = re.compile(rb"([\"?&;#](?:%b)=)([^&;#\"\\\s<>]++)" % b"|".join(map(re.escape, names)))
+    return these.sub(lambda found: found[1] + bare_mark(found[2], salt), text)
 
 
 def redacted_markup(body: bytes, salt: bytes, most: int) -> bytes | None:
@@ -114,7 +149,7 @@ def redacted_markup(body: bytes, salt: bytes, most: int) -> bytes | None:
 
 
 def _sensitive_among(names: set[bytes]) -> list[bytes]:
-    return sorted(name for name in new_among(names) if is_suspect(name) and is_sensitive(name.rstrip(_BRACKETS)))
+    return sorted(name for name in new_among(names) if is_suspect(name) and is_sensitive(name))
 
 
 def _places(names: list[bytes], body: bytes, most: int) -> list[int] | None:
@@ -129,7 +164,7 @@ def _places(names: list[bytes], body: bytes, most: int) -> list[int] | None:
 
 def _without_attributes(text: bytes, salt: bytes) -> bytes:
     attributes = _ATTRIBUTE.findall(text)
-    named = any(_NAMING_NAME.fullmatch(name) and is_sensitive(value.strip(b"\"'").rstrip(_BRACKETS))
+    named = any(_NAMING_NAME.fullmatch(name) and is_sensitive(value.strip(b"\"'"))
                 for name, _, value in attributes)
 
     def clean(found: re.Match[bytes]) -> bytes:
@@ -170,7 +205,7 @@ def _without_part(piece: bytes, salt: bytes, inner: Callable[[bytes, bytes, byte
     ending = b"\r\n" if content.endswith(b"\r\n") else b""
     content = content[:len(content) - len(ending)]
     name = _PART_NAME.search(head)
-    if name is not None and is_sensitive((name[1] or name[2] or b"").rstrip(_BRACKETS)):
+    if name is not None and is_sensitive(name[1] or name[2] or b""):
         content = bare_mark(content, salt) if content else content
     else:
         kind = _PART_TYPE.search(head)

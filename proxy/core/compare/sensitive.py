@@ -11,18 +11,21 @@ from functools import lru_cache
 from hashlib import blake2b
 
 _ANYWHERE = (r"pass[_\-. ]?(?:word|wd|phrase|code)|secret|credential|"
-             r"(?:api|access|private|signing|encryption)[_\-. ]?key|authori[sz]ation|(?:credit|debit)[_\-. ]?card|"
+             r"(?:api|access|private|signing|encryption|account|ssh|client|shared|master|auth|subscription|functions?)"
+             r"[_\-. ]?key|(?:access|refresh|auth|bearer|id)[_\-. ]?token|authori[sz]ation|"
+             r"(?:credit|debit)[_\-. ]?card|"
              r"card[_\-. ]?(?:number|no|num)|account[_\-. ]?number|security[_\-. ]?code|set[_\-. ]?cookie|"
-             r"session[_\-. ]?(?:id|key|token)")
+             r"session[_\-. ]?(?:id|key|token)|(?<![A-Za-z])(?:pin|otp)[_\-. ]?code")
 """Names that hold one of these are sensitive, whatever else they say: `old_password_2`, `clientSecret`."""
-_AT_END = r"passwd|pwd|token|session|cookie|bearer|jwt|auth"
+_AT_END = r"passwd|pwd|token|session|cookie|bearer|jwt|auth|signature|assertion|samlresponse|dpop|oidc[_\-]?data"
 """Names that end with one of these: `csrfToken`, not `token_count`."""
-_WHOLE_WORD = r"ssn|cvv2?|cvc2?|iban|otp|pin|sid|pan"
+_WHOLE_WORD = r"ssn|cvv2?|cvc2?|iban|otp|pin|sid|pan|pass|pw|sig"
 """Names that end with one of these as a word of its own: `user_ssn`, `cardPin`, not `shopping`."""
 _NAME = (rf"(?:(?:{_ANYWHERE})[^\"\\\\&=:{{}},\r\n]{{0,64}}|(?:{_AT_END})s?[0-9]{{0,3}}"
          rf"|(?:(?<![A-Za-z])|(?-i:(?=[A-Z])))(?:{_WHOLE_WORD})s?[0-9]{{0,3}})")
 
 _SENSITIVE = re.compile(rf"{_NAME}\Z".encode(), re.IGNORECASE)
+_PARTS = re.compile(rb"[\[\]]+")
 _CLEAR_NAME = re.compile(rb"[^\\,:{}\[\]]{0,64}")
 """A name that needs no second look: no escape, and not what stands between two strings of JSON."""
 LONGEST_NAME = 128
@@ -42,8 +45,14 @@ def bare_mark(value: bytes, salt: bytes) -> bytes:
 
 @lru_cache(maxsize=MOST_NAMES)
 def is_sensitive(name: bytes) -> bool:
-    """Whether the value of this name is to be hidden. Only the end of a long name is looked at."""
-    return _SENSITIVE.search(name[-LONGEST_NAME:]) is not None
+    """Whether the value of this name is to be hidden; of `user[token][0]` if that is so of a part.
+
+    Only the end of a long name is looked at.
+    """
+    name = name[-LONGEST_NAME:]
+    if b"]" in name:
+        return any(_SENSITIVE.search(part) for part in _PARTS.split(name))
+    return _SENSITIVE.search(name) is not None
 
 
 def new_among(names: Iterable[bytes]) -> set[bytes]:

@@ -120,9 +120,65 @@ def test_what_is_no_secret_stays_to_be_compared() -> None:
     assert redacted_body(body, SALT) == body
 
 
-def test_wide_encodings_are_taken_away_as_a_whole() -> None:
-    left = redacted_body('{"password": "HIDDEN"}'.encode("utf-16"), SALT)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ['{"password": "HIDDEN"}', "<password>HIDDEN</password>"])
+def test_wide_encodings_are_taken_away_as_a_whole(text: str, encoding: str) -> None:
+    left = redacted_body(text.encode(encoding), SALT)
     assert re.fullmatch(rb'"<redacted [0-9a-f]{8}>"', left)
+
+
+@pytest.mark.parametrize("body", [
+    b"\0\0\0\1data", b"\0\0\0\0\x05proto", b"\0\0\0 ftypisom", b"\0\0\1\0\1\0 icon",
+])
+def test_binary_bodies_stay_to_be_compared(body: bytes) -> None:
+    assert redacted_body(body, SALT, b"application/octet-stream") == body
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ('{"user":"u","ttl":5}', '{"ttl":5.0, "user":"\\u0075"}'), ("1.0", "1"), ('{"n":"\\u00e9"}', '{"n":"é"}'),
+    ("1e2", "100"),
+])
+def test_a_secret_written_in_another_way_is_the_same(one: str, other: str) -> None:
+    assert len({redacted_body(f'{{"session":{value}}}'.encode(), SALT) for value in (one, other)}) == 1
+
+
+@pytest.mark.parametrize(("body", "media"), [
+    ('{"next": "https://x.example/?a=1&access_token=HIDDEN&b=2"}', ""),
+    ('{"form": "user=1&password=HIDDEN"}', ""),
+    ('{"db": "postgres://shop:HIDDEN@db.example/shop"}', ""),
+    ('{"raw": [["Authorization", "Bearer HIDDEN"]]}', ""),
+    ('{"p": "{\\u0022password\\u0022:\\u0022HIDDEN\\u0022}"}', ""),
+    ('{"user[token]": "HIDDEN", "auth[a]": "HIDDEN"}', ""),
+    ('{"pw": "HIDDEN", "pinCode": "HIDDEN", "otp_code": "HIDDEN", "accessTokenValue": "HIDDEN", "ssh_key": "HIDDEN"}',
+     ""),
+    ('<a href="/x?id=1&amp;token=HIDDEN">', "text/html"),
+    ("see https://u:HIDDEN@h/ and /y?sig=HIDDEN", "text/plain"),
+    ("user=1&password=HIDDEN", ""),
+    ("user[token][0]=HIDDEN&auth[a]=HIDDEN", "application/x-www-form-urlencoded"),
+    ("q=%7B%22password%22%3A%22HIDDEN%22%7D", "application/x-www-form-urlencoded"),
+    ("X-Amz-Signature=HIDDEN&sig=HIDDEN&SAMLResponse=HIDDEN&client_assertion=HIDDEN&pass=HIDDEN",
+     "application/x-www-form-urlencoded"),
+])
+def test_secrets_are_hidden_where_they_like_to_stand(body: str, media: str) -> None:
+    left = redacted_body(body.encode(), SALT, media.encode())
+    assert b"HIDDEN" not in left
+    if body.startswith("{"):
+        json.loads(left)
+
+
+@pytest.mark.parametrize("header", [
+    "X-Auth-Key", "X-Functions-Key", "Ocp-Apim-Subscription-Key", "X-Jwt-Assertion", "X-Amzn-Oidc-Data", "DPoP",
+    "X-Signature",
+])
+def test_headers_that_hold_keys_are_known(header: str) -> None:
+    assert b"HIDDEN" not in redacted_headers(((header.encode(), b"HIDDEN"),), SALT)[0][1]
+
+
+@pytest.mark.parametrize("header", ["Location", "X-Original-URL", "X-Forwarded-Uri", "X-Rewrite-URL"])
+def test_headers_that_hold_targets_are_cleaned(header: str) -> None:
+    ((_, left),) = redacted_headers(((header.encode(), b"https://u:HIDDEN@h/a?token=HIDDEN&kept=1"),), SALT)
+    assert b"HIDDEN" not in left
+    assert left.endswith(b"&kept=1")
 
 
 @pytest.mark.parametrize(("target", "left"), [
