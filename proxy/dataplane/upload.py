@@ -40,10 +40,10 @@ class Upload:
         self._server: ServerConnection | None = None
         self._rate_from = now
         self._rate_taken = 0
-        self.waiting: list[bytes] = []
+        self.waiting = bytearray()          # joined: thousands of pieces of two bytes would take twenty times as much
         self.sent = 0
         self._keep = keep
-        self._kept: list[bytes] = []
+        self._kept = bytearray()
         client = exchange.client
         client.worker.uploads.add(self)
         if not exchange.request.expects_continue:
@@ -69,8 +69,9 @@ class Upload:
         self._server = None
         self._exchange.client.release(SERVER_FULL)      # the one that was full is not asked any more
         if self.sent:
-            self.waiting = self._kept + self.waiting
-            self._kept = []
+            kept, self._kept = self._kept, bytearray()
+            kept += self.waiting
+            self.waiting = kept
             self.sent = 0
 
     def flow_to(self, server: ServerConnection | None) -> None:
@@ -78,9 +79,9 @@ class Upload:
         self._server = server
         if server is None:
             return
-        waiting, self.waiting = self.waiting, []
-        for data in waiting:
-            self._send(data)
+        if self.waiting:
+            waiting, self.waiting = self.waiting, bytearray()       # the transport's from now on
+            self._send(waiting)
         if self._is_long:
             server.write_through()
         self._exchange.client.release(NOT_CONNECTED)
@@ -124,23 +125,23 @@ class Upload:
         if self._body.rest:
             client.ahead(self._body.rest)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | bytearray) -> None:
         if self._server is not None:
             self.sent += len(data)
             if self._keep:
                 self._remember(data)
             self._server.transport.write(data)
             return
-        self.waiting.append(data)
-        if sum(map(len, self.waiting)) > self._site.limits.buffer:
+        self.waiting += data
+        if len(self.waiting) > self._site.limits.buffer:
             self._exchange.client.hold(NOT_CONNECTED)
 
-    def _remember(self, data: bytes) -> None:
+    def _remember(self, data: bytes | bytearray) -> None:
         """Keep it for another attempt; beyond what is kept there is none."""
         if self.sent > self._keep:
-            self._keep, self._kept = 0, []
+            self._keep, self._kept = 0, bytearray()
         else:
-            self._kept.append(data)
+            self._kept += data
 
     def check_rate(self, now: float) -> None:
         """Refuse a body that drips, when that is the client's doing."""

@@ -201,7 +201,7 @@ def test_a_body_waits_for_the_connection_to_the_server_in_bounded_memory(story: 
         sending.start()
 
         def kept(inner: Worker) -> int:
-            return max((sum(map(len, upload.waiting)) for upload in inner.uploads), default=0)
+            return max((len(upload.waiting) for upload in inner.uploads), default=0)
 
         worker.wait_until(lambda inner: kept(inner) > 0)
         assert worker.call(kept) < BOUND

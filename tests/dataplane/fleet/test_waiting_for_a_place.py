@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -222,6 +223,31 @@ def test_a_body_that_comes_while_it_waits_is_sent_whole(story: Story, size: int)
     assert second.response().status == 200
     sending.join(15)
     assert server.bodies[1] == body
+
+
+def test_a_body_that_waits_takes_no_more_memory_in_small_pieces(story: Story) -> None:
+    server, answer = step_by_step(story)
+    shop = Shop(story, [server], load=ONE)
+    first, second = send(shop, get("/0"), b"PUT /1 HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 100000\r\n\r\n")
+    waiting(shop, 1)
+    early = b"ab" * 30_000
+
+    def receive(worker: Worker) -> int:
+        (upload,) = worker.uploads
+        tracemalloc.start()
+        try:
+            for at in range(0, len(early), 2):
+                upload.receive(early[at:at + 2])
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    assert shop.worker.call(receive) < 2 * len(early)
+    second.send(b"c" * 40_000)
+    answer(0)
+    answer(1)
+    assert (first.response().status, second.response().status) == (200, 200)
+    assert server.bodies[1] == early + b"c" * 40_000
 
 
 def test_who_is_to_be_asked_for_the_body_waits_first(story: Story) -> None:
