@@ -197,9 +197,11 @@ class Placing(ABC):
         self.is_called = False
 
     def _set_deadline(self) -> None:
-        """Time for this attempt, within what there is for all of them."""
+        """Time for this attempt, within what there is for all of them; while a body comes, for its next piece."""
         upload = self._upload
         if upload is None or upload.done or self.waits_for_continue:
             since = self._trying_since or self.started
             self.client.deadline = min(since + self._site.timeouts.response_head,
                                        self.client.worker.clock() + self.within_s)
+        else:                               # the body is under way: its next piece, or the server, sets a later one
+            self.client.deadline = self.client.worker.now + self._site.timeouts.request_idle

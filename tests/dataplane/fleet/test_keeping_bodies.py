@@ -10,6 +10,8 @@ import pytest
 from proxy.core.health.values import Health
 from proxy.core.overload.values import Load
 from proxy.core.route import Copying, Match, Route, Shadow, Version
+from proxy.dataplane.exchange import Exchange
+from proxy.dataplane.worker import Worker
 from tests.support.origins import Peer, Script, ok
 from tests.support.shop import EVERYTHING, Shop, servers
 from tests.support.story import Story, get, request
@@ -93,6 +95,32 @@ def test_a_server_that_was_full_when_it_failed_holds_up_nobody(story: Story) -> 
     assert [len(body) for body in good.bodies] == [size]
 
 
+def test_the_time_of_a_body_runs_anew_for_the_next_server_which_does_not_read_it_either(story: Story) -> None:
+    def deaf(peer: Peer) -> None:
+        peer.read_head()
+        over.wait(15)
+
+    def is_stuck(worker: Worker) -> bool:
+        return any(each.held_by_server and isinstance(each.exchange, Exchange) and each.exchange._server is not None
+                   for each in worker.clients)
+
+    over = threading.Event()
+    first, second = story.origin(deaf), story.origin(deaf)
+    shop = Shop(story, [first.address, second.address], health=NO_JUDGE, retry=replace(EVERYTHING, body=1 << 30),
+                timeouts={"request_idle": 5.0})
+    client = story.client(shop.worker)
+    client.send(PUT + b"Content-Length: %d\r\n\r\n" % (1 << 30))
+    while not shop.worker.call(is_stuck):
+        client.send(bytes(65536))       # nothing more is under way then: only the servers' time runs
+        shop.worker.settle()
+    shop.worker.leap(6.0)
+    shop.worker.wait_until(lambda worker: first.connections == second.connections == 1 and is_stuck(worker))
+    shop.worker.leap(6.0)
+    assert client.response().status == 504
+    over.set()
+    assert attempts(shop.worker) == {("old", "timeout"): 2}
+
+
 @pytest.mark.parametrize("mood", ["reset", 503])
 def test_a_body_that_is_longer_than_what_is_kept_is_sent_once(story: Story, mood: Mood) -> None:
     bad = servers(story, mood, mood)
@@ -124,7 +152,7 @@ def test_nothing_is_kept_of_what_may_not_be_repeated(story: Story) -> None:
     client = story.client(shop.worker)
     client.send(b"POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 100\r\n\r\n" + bytes(50))
     shop.worker.wait_until(lambda worker: any(upload.taken == 50 for upload in worker.uploads))
-    assert shop.worker.call(lambda worker: [upload._kept for upload in worker.uploads]) == [[]]
+    assert shop.worker.call(lambda worker: [upload._kept for upload in worker.uploads]) == [b""]
     client.send(bytes(50))
     server.go_on()
     assert client.response().status == 200
