@@ -172,6 +172,9 @@ class Exchange(Retrying):
             return
         client.write(head)
         self._begun_at = client.worker.clock()
+        if self.trial is not None and response.status < 500:
+            trial, self.trial = self.trial, None    # it has shown what it was to show: the rest may take an hour
+            self._backend.fleet.succeeded(self._pool, trial)  # type: ignore[union-attr, arg-type]
         self._answer = body_of(length, self._site.chunk_bounds, reframed=chunked)
         client.deadline = client.worker.now + self._site.timeouts.response_idle
         if have:

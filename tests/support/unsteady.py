@@ -15,7 +15,8 @@ from tests.support.strict import Message
 Mood = str | int
 """`well`; a status: answered with it, and with a body; `slowly 503`: that in two pieces, `long 503`: with a body that
 does not come at once; `close`, `reset`, `silent`, `garbage`; `half head`, `half body`: and then closed; `deaf`: closed
-before anything was read; `early 503`: answered before the body was read; `hold`: well, as soon as `go_on` is called."""
+before anything was read; `early 503`: answered before the body was read; `hold`: well, as soon as `go_on` is called; `begin`: well, but only half
+of it before."""
 
 
 class Unsteady(Origin):
@@ -87,6 +88,10 @@ class Unsteady(Origin):
             peer.send(b"HTTP/1.1 503 Busy\r\nContent-Length: 100000\r\n\r\n" + bytes(1000))
             peer.read_to_end()
             return False
+        elif mood == "begin":
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npart")
+            self._going_on.wait(15)
+            peer.send(b"rest")
         else:
             return self._fail(peer, mood)
         return True

@@ -20,6 +20,7 @@ from proxy.core.compare.redact_text import (
     redacted_parameters,
     redacted_parts,
     redacted_urls,
+    redacted_user_info,
 )
 from proxy.core.compare.sensitive import is_sensitive, mark
 
@@ -95,8 +96,7 @@ def _redacted_text(body: bytes, salt: bytes, content_type: bytes, most: int) -> 
 
 def redacted_target(target: bytes, salt: bytes) -> bytes:
     """A request target or a URL without the values of sensitive parameters."""
-    if b"@" in target:
-        target = redacted_urls(target, salt, len(target)) or target
+    target = redacted_user_info(target, salt)
     return redacted_parameters(target, salt) if b"=" in target else target
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Literal
 
+from proxy.core.health.ejection import TRIAL_S
 from proxy.core.health.growth import away_s, forgiven, outranks
 from proxy.core.health.values import Breaker
 
@@ -30,7 +31,7 @@ class VersionBreaker:
     be replaced at any time, None for: never opened here, but follow the others.
     """
 
-    __slots__ = ("_since", "_trials_good", "_trials_out", "_window", "epoch", "rule", "state", "times", "until")
+    __slots__ = ("_quiet_since", "_since", "_trials_good", "_trials_out", "_window", "epoch", "rule", "state", "times", "until")
 
     def __init__(self, rule: Breaker | None) -> None:
         self.rule = rule
@@ -42,6 +43,7 @@ class VersionBreaker:
         self._window = Window()
         self._trials_out = 0
         self._trials_good = 0
+        self._quiet_since: float | None = None      # trials are out and none has ended since, as far as `look` has seen
 
     def count(self, now: float, attempts: int, failures: int) -> bool:
         """Take in that so many attempts ended since the call before, so many of them failed; whether that opened it.
@@ -57,9 +59,14 @@ class VersionBreaker:
         return self._open(now, rule)
 
     def look(self, now: float) -> bool:
-        """Let time pass; whether it is on trial from now on."""
+        """Let time pass; whether it is on trial from now on. Trials that tell nothing for `TRIAL_S` are given up."""
         if self.state == "closed":
             self._forget(now)
+        elif self._trials_out:
+            if self._quiet_since is None:
+                self._quiet_since = now
+            elif now - self._quiet_since >= TRIAL_S:
+                self._trials_out, self._quiet_since = 0, None
         if self.state != "open" or now < self.until:
             return False
         self.state = "trial"
@@ -89,6 +96,7 @@ class VersionBreaker:
         if self.state != "trial" or not self._trials_out or (begun is not None and begun < self.epoch):
             return False
         self._trials_out -= 1
+        self._quiet_since = None
         if ok is False and self.rule is not None:
             return self._open(now, self.rule)
         if ok:
@@ -132,6 +140,7 @@ class VersionBreaker:
     def _turn(self, state: State, epoch: int, until: float, now: float) -> None:
         self.state, self.epoch, self.until, self._since = state, epoch, until, now
         self._trials_out = self._trials_good = 0
+        self._quiet_since = None
         self._window.clear()
 
 

@@ -17,6 +17,10 @@ from proxy.core.health.values import Ejection
 
 State = Literal["in", "out", "trial"]
 
+TRIAL_S = 5.0
+"""How long a trial may tell nothing before the next request may try: a request that hangs, or an upload that takes its
+time, is not to keep a server out that is well again."""
+
 
 class Ejector:
     """One server. `now`: seconds of a clock that never goes back and that all workers share.
@@ -28,7 +32,7 @@ class Ejector:
     `begun`, wherever it is asked for: the `epoch` when the attempt was begun; None: taken for one of the present epoch.
     """
 
-    __slots__ = ("_since", "_trying", "epoch", "failures", "rule", "state", "times", "until")
+    __slots__ = ("_since", "_trying", "_trying_since", "epoch", "failures", "rule", "state", "times", "until")
 
     def __init__(self, rule: Ejection | None) -> None:
         self.rule = rule
@@ -39,6 +43,7 @@ class Ejector:
         self.failures = 0
         self._since = 0.0           # in since then, or: what has been good until then is paid off in `times`
         self._trying = False
+        self._trying_since: float | None = None     # as far as `look` has seen
 
     def failed(self, now: float, begun: int | None = None) -> bool:
         """Take in that an attempt failed; whether that put it out.
@@ -70,9 +75,14 @@ class Ejector:
         return True
 
     def look(self, now: float) -> bool:
-        """Let time pass; whether it is on trial from now on."""
+        """Let time pass; whether it is on trial from now on. A trial that has told nothing for `TRIAL_S` is given up."""
         if self.state == "in":
             self._forget(now)
+        elif self._trying:
+            if self._trying_since is None:
+                self._trying_since = now
+            elif now - self._trying_since >= TRIAL_S:
+                self._trying = False
         if self.state != "out" or now < self.until:
             return False
         self.state = "trial"
@@ -95,7 +105,7 @@ class Ejector:
         """
         if not self.has_trial_left:
             return False
-        self._trying = True
+        self._trying, self._trying_since = True, None
         return True
 
     def give_up_trial(self, begun: int | None = None) -> None:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from proxy.core.health.breaker import BUCKETS, MOST_OPEN_S, VersionBreaker, Window
+from proxy.core.health.ejection import TRIAL_S
 from proxy.core.health.values import Breaker
 from tests.support.exploring import examples
 
@@ -165,6 +166,16 @@ def test_news_of_the_same_opening_keep_what_the_trials_have_shown() -> None:
     assert breaker.trial_ended(2.2, True)
 
 
+def test_trials_that_tell_nothing_for_long_leave_their_places_to_others() -> None:
+    breaker = on_trial()
+    while breaker.take_trial():
+        continue
+    breaker.look(3.0)
+    breaker.look(3.0 + TRIAL_S)
+    try_all(breaker, 9.0, ok=True)
+    assert breaker.state == "closed"
+
+
 class OneVersion(RuleBasedStateMachine):
     """Against a naive model that keeps each count with its time."""
 
@@ -178,17 +189,22 @@ class OneVersion(RuleBasedStateMachine):
         self.state = "closed"
         self.counts: list[tuple[float, int, int]] = []
         self.out = self.good = self.epoch = 0
+        self.quiet_since = -1.0
 
     def turn(self, state: str) -> None:
         self.state = state
         self.epoch += 1
-        self.counts, self.out, self.good = [], 0, 0
+        self.counts, self.out, self.good, self.quiet_since = [], 0, 0, -1.0
 
     @rule(passed_s=st.sampled_from([0.1, 0.5, 1.0, 2.0, 5.0, 40.0]))
     def time_passes(self, passed_s: float) -> None:
         self.now += passed_s
         due = self.state == "open" and self.now >= self.breaker.until
         assert self.breaker.look(self.now) == due
+        if self.out and self.quiet_since < 0.0:
+            self.quiet_since = self.now
+        elif self.out and self.now >= self.quiet_since + TRIAL_S:
+            self.out, self.quiet_since = 0, -1.0
         if due:
             self.state = "trial"
 
@@ -216,6 +232,7 @@ class OneVersion(RuleBasedStateMachine):
     @rule(ok=st.sampled_from([True, True, True, False, None]))
     def a_trial_ends(self, ok: bool | None) -> None:
         self.out -= 1
+        self.quiet_since = -1.0
         turns = False
         if ok is False:
             self.turn("open")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from proxy.core.health.ejection import Ejector
+from proxy.core.health.ejection import TRIAL_S, Ejector
 from proxy.core.health.growth import PATIENCE, away_s
 from proxy.core.health.values import Ejection
 from tests.support.exploring import examples
@@ -231,6 +231,16 @@ def test_equal_news_do_not_take_a_running_trial_away() -> None:
     assert ejector.succeeded(1.2)
 
 
+def test_a_trial_that_tells_nothing_for_long_leaves_the_next_one_to_another() -> None:
+    ejector = on_trial()
+    ejector.look(2.0)
+    ejector.look(2.0 + TRIAL_S - 0.1)
+    assert not ejector.take_trial()
+    ejector.look(2.0 + TRIAL_S)
+    assert ejector.take_trial()
+    assert ejector.succeeded(8.0)
+
+
 class OneServer(RuleBasedStateMachine):
     """Against a naive model: the history of turns, from which everything else follows."""
 
@@ -245,7 +255,7 @@ class OneServer(RuleBasedStateMachine):
         self.times = 0
         self.epoch = 0
         self.good_since = 0.0
-        self.tried = False
+        self.tried, self.seen_tried = False, -1.0
 
     def put_out(self) -> None:
         self.forget()
@@ -269,6 +279,10 @@ class OneServer(RuleBasedStateMachine):
         self.forget()
         due = self.state == "out" and self.now >= self.until
         assert self.ejector.look(self.now) == due
+        if self.tried and self.seen_tried < 0.0:
+            self.seen_tried = self.now
+        elif self.tried and self.now >= self.seen_tried + TRIAL_S:
+            self.tried = False
         if due:
             self.state = "trial"
 
@@ -298,7 +312,8 @@ class OneServer(RuleBasedStateMachine):
     @rule()
     def a_request_wants_to_try_it(self) -> None:
         may = self.state == "trial" and not self.tried
-        self.tried = self.tried or may
+        if may:
+            self.tried, self.seen_tried = True, -1.0
         assert self.ejector.take_trial() == may
 
     @rule()

@@ -397,3 +397,20 @@ def test_a_server_that_is_drained_during_its_trial_is_tried_again_when_it_is_res
     shop.worker.leap(70)
     ask(shop, 10)
     assert len(bad.heads) > seen + 1
+
+
+def test_a_long_answer_that_has_begun_well_lets_a_server_in(story: Story) -> None:
+    """A stream of events lasts for hours: its head has shown what a trial is to show."""
+    bad, good = servers(story, 503, "well")
+    health = Health(breaker=None, ejection=Ejection(failures=2, first_s=1.0))
+    shop = Shop(story, [bad, good], retry=NOTHING, health=health)
+    put_out(shop)
+    bad.mood = "begin"
+    shop.worker.leap(1.5)
+    reading = story.client(shop.worker)
+    reading.send(get("/stream"))
+    assert reading.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+    assert shop.told()[-1][1] is False
+    bad.go_on()
+    reading.sock.settimeout(15)
+    assert reading.read_until(b"rest")
