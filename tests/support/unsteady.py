@@ -15,8 +15,8 @@ from tests.support.strict import Message
 Mood = str | int
 """`well`; a status: answered with it, and with a body; `slowly 503`: that in two pieces, `long 503`: with a body that
 does not come at once; `close`, `reset`, `silent`, `garbage`; `half head`, `half body`: and then closed; `deaf`: closed
-before anything was read; `early 503`: answered before the body was read; `hold`: well, as soon as `go_on` is called; `begin`: well, but only half
-of it before."""
+before anything was read; `early 503`: answered before the body was read; `hold`: well, as soon as `go_on` is called;
+`begin`: well, but only half of it before."""
 
 
 class Unsteady(Origin):

@@ -31,7 +31,8 @@ class VersionBreaker:
     be replaced at any time, None for: never opened here, but follow the others.
     """
 
-    __slots__ = ("_quiet_since", "_since", "_trials_good", "_trials_out", "_window", "epoch", "rule", "state", "times", "until")
+    __slots__ = ("_quiet_since", "_since", "_trials_good", "_trials_out", "_window", "epoch", "rule", "state", "times",
+                 "until")
 
     def __init__(self, rule: Breaker | None) -> None:
         self.rule = rule

@@ -75,7 +75,7 @@ class Ejector:
         return True
 
     def look(self, now: float) -> bool:
-        """Let time pass; whether it is on trial from now on. A trial that has told nothing for `TRIAL_S` is given up."""
+        """Let time pass; whether it is on trial from now on. A trial that tells nothing for `TRIAL_S` is given up."""
         if self.state == "in":
             self._forget(now)
         elif self._trying:
