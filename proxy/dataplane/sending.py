@@ -71,6 +71,9 @@ class Sending(Placing):
         self._attempt(head)
         if self.client.exchange is not self:
             return                          # there was no place for it
+        if self._waiting is not None:
+            shadow.budget.skip("shed")      # clients wait: the shadow is not to get what the version cannot take
+            return
         self.copied = copied = shadow.copied(self.client.worker, self._site, self.request, self._id, head)
         if copied is not None:
             copied.begin()
