@@ -17,7 +17,8 @@ class Answered(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One answer. `head`: status line and fields as they came, redacted. `body`: without transfer coding, redacted.
 
     `whole`: False where the body was longer than the cap of what is captured. `took_s`: from the request's last
-    byte on its way to the server until the answer's last.
+    byte on its way to the server until the answer's last. Where the shadow's server failed to answer, `status` is 0,
+    `body` says how (`connect`, `closed`, `broken`, `timeout`), and the rest means nothing.
     """
 
     status: int

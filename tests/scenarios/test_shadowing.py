@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.deadline import wait_until
-from tests.support.origins import Origin
-from tests.support.shadow_shop import BOTH, GET, MARK, NEW, OLD, says, shop
+from tests.support.load import Load
+from tests.support.origins import Origin, StrictOrigin, ok
+from tests.support.shadow_shop import BOTH, GET, JSON, MARK, NEW, OLD, copies, says, shop
+from tests.support.strict import Message
 from tests.support.turnout import COMMAND
 from tests.support.wire import Wire
 
@@ -111,3 +113,23 @@ def test_only_the_methods_of_the_file_are_copied(tmp_path: Path) -> None:
             assert it.turnout.ask("/posted", method="POST")[0] == 200
         it.ask_until(lambda: new.requests, "/got")
         assert {message.target for message in new.requests} == {b"/got"}
+
+
+def test_a_candidate_that_fails_everything_is_found_where_only_clients_may_ask_the_old_version(tmp_path: Path) -> None:
+    """The control is asked with the client's credentials, not with those that the shadow gets."""
+    def private(message: Message) -> bytes:
+        allowed = message.value(b"authorization") == b"Bearer client" and message.value(b"host") == b"shop.example.com"
+        return ok(b"{}", JSON) if allowed else b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+
+    failing = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+    shadow = {"control": True, "drop_headers": ["Cookie"], "set_headers": {"Authorization": "Bearer staging"},
+              "host": "staging.example.com", "compare": {"minimum": 1}}
+    with StrictOrigin(private) as old, StrictOrigin(lambda _: failing) as new, shop(tmp_path, old, new, shadow) as it:
+        ask = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\nAuthorization: Bearer client\r\n\r\n"
+        with Load(it.turnout.address, 2, ask) as load:
+            load.wait(lambda: it.total("compared") >= 40, "answers that were compared")
+            load.stop()
+        totals = it.report()["totals"]
+        assert (totals["matched"], totals["noisy"]) == (0, 0)
+        assert it.differences() == {("status", "status-class")}
+        assert {message.value(b"authorization") for message in copies(old)} == {b"Bearer client"}

@@ -54,7 +54,19 @@ def test_clients_notice_nothing_of_a_shadow_that(tmp_path: Path, name: str) -> N
             load.stop()
         assert (load.lost, load.strange) == ([], [])
         assert len(old.requests) == load.answered
-        assert it.total("compared") == 0
+        totals = it.report()["totals"]
+        assert totals["matched"] == 0
+        assert totals["different"] > 0 or name == "never ends", "that one is given up for its length"
+
+
+def test_a_candidate_that_only_hangs_up_matches_nothing_and_is_told_as_a_difference(tmp_path: Path) -> None:
+    with says(OLD) as old, Origin(resets) as new, shop(tmp_path, old, new, {"alert_below": "90%"}) as it:
+        it.ask_until(lambda: it.total("compared") >= 3)
+        assert it.differences() == {("status", "no-answer")}
+        told = it.cli("shadow", "report")
+        assert "0 % match" in told
+        assert "200 → no answer: closed" in told
+        assert "the shadow gave no answer" in told
 
 
 def test_a_shadow_that_hangs_keeps_nobody_from_leaving(tmp_path: Path) -> None:

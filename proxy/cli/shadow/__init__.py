@@ -50,7 +50,9 @@ def shadow(talk: Talk, route: str, words: tuple[str, ...], **options: Any) -> No
     """Send copies of a route's requests to another version, and see in what its answers differ.
 
     Without more than a ROUTE it reports: how many answers were compared and matched, how long they took beside those
-    that clients got, and every difference, grouped. No answer to a copy ever reaches a client.
+    that clients got, and every difference, grouped. Where the client was answered and the copy was not, because the
+    other version refused, hung up, said nothing in time or spoke no HTTP, that is a difference, too (`no-answer`). No
+    answer to a copy ever reaches a client.
 
     The settings are percent, to and methods; those that are not named stay. `off` ends the copies. `learn` prints what
     the comparison should ignore, from what differs between two answers of the same version (`control: true` in the

@@ -25,6 +25,7 @@ _WHY_SKIPPED = {
     "answer_too_large": "answers longer than `compare.max_body`", "answer_cut": "answers longer than is captured",
     "answer_coding": "in a content coding that is not read", "answer_corrupt": "broken compression on both sides",
     "answer_bomb": "compressed more than anything honest",
+    "answer_hidden": "one of the two answers is hidden as a whole",
 }
 """What a person makes of the reasons that need a word more than themselves."""
 
@@ -67,7 +68,8 @@ def differences(found: list[Json], more: int = 0) -> Iterator[str]:
     yield f"DIFFERENCES ({len(found)}{f' of {len(found) + more}' if more else ''})"
     for group in found:
         verdict = "" if group["verdict"] == "different" else f"  [{group['verdict']}]"
-        yield f"{_place(group)}  {group['path']}  {group['kind']}{verdict}"
+        meaning = "  (the client was answered, the shadow gave no answer)" if group["kind"] == "no-answer" else ""
+        yield f"{_place(group)}  {group['path']}  {group['kind']}{verdict}{meaning}"
         control = group["control_rate"]
         against = "" if control is None else f", {_percent(control)} between two answers of the same version"
         yield (f"    {group['count']:,} times, {_percent(group['rate'])}{against}; "

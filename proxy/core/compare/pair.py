@@ -55,6 +55,9 @@ class CompiledRules:
 
 def compare(rules: CompiledRules, primary: Answer, shadow: Answer) -> Compared:
     """Everything in which two answers differ, as far as the rules ask for it."""
+    if not shadow.status:       # also where the status is ignored: there is none
+        failed = f"no answer: {printable(shadow.body.decode('latin-1'), 64)}"
+        return Compared((Difference("status", Kind.NO_ANSWER, str(primary.status), failed),))
     found: list[Difference] = []
     if rules.status and primary.status != shadow.status:
         other_class = primary.status // 100 != shadow.status // 100

@@ -15,6 +15,7 @@ BodyMode = Literal["auto", "json", "text", "bytes", "none"]
 class Kind(StrEnum):
     """In which way two answers differ at one path. Missing, extra: in the shadow's answer, seen from the primary's."""
 
+    NO_ANSWER = "no-answer"
     STATUS_CLASS = "status-class"
     STATUS = "status"
     HEADER_MISSING = "header-missing"
@@ -64,7 +65,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response, as captured: `whole` is False where the body was cut at a cap. `took_s`: until its last byte."""
+    """One response, as captured: `whole` is False where the body was cut at a cap. `took_s`: until its last byte.
+
+    `status` is 0 where there is none, through the server's fault: `body` then says how it failed.
+    """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]

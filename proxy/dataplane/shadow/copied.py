@@ -34,13 +34,13 @@ class Copied:
     """See the module. `is_sent`: whether the copies have been given all of the request. `is_streamed`: whether its body
     is passed on as it comes, and nothing of it kept."""
 
-    __slots__ = ("_control", "_control_servers", "_copies", "_copy", "_is_answered", "_primary", "_reserved",
-                 "_taken", "body", "bounds", "connect_s", "head", "id", "is_chunked", "is_sent", "is_streamed",
-                 "keepalive_s", "method", "shadow", "target", "worker")
+    __slots__ = ("_control", "_control_head", "_control_servers", "_copies", "_copy", "_is_answered", "_is_beyond",
+                 "_primary", "_reserved", "_taken", "body", "bounds", "connect_s", "head", "id", "is_chunked",
+                 "is_sent", "is_streamed", "keepalive_s", "method", "shadow", "target", "worker")
 
     def __init__(self, shadow: RouteShadow, worker: Worker, site: Site, request: Request, name: bytes,
                  head: bytes) -> None:
-        """`head`: the copy's, reserved together with a body of known length."""
+        """`head`: as the control gets it, reserved together with a body of known length."""
         self.shadow = shadow
         self.worker = worker
         self.bounds = site.chunk_bounds
@@ -49,7 +49,7 @@ class Copied:
         self.method = request.method
         self.target = request.target
         self.id = name
-        self.head = head
+        self.head = shadow.plan.shadow_head(head)
         length = request.length
         self.is_sent = length == 0
         self.is_chunked = length == CHUNKED
@@ -62,12 +62,18 @@ class Copied:
         self._control: Copy | None = None
         # What is not compared needs no control.
         self._control_servers = shadow.control if self._primary is not None else None
+        self._control_head = head if self._control_servers is not None else b""
         self._copies = 1 if self._control_servers is None else 2        # that have not ended
         self._is_answered = False
+        # An edited head is another one: beside the control's where there is a control, else in its place.
+        more = len(self.head) - (0 if self._control_head else len(head))
+        self._is_beyond = self.head is not head and more > 0 and not self.reserve(more)
 
     def begin(self) -> None:
         """Send what can be sent at once."""
-        if self.is_sent or self.is_streamed:
+        if self._is_beyond:
+            self._give_up("memory")
+        elif self.is_sent or self.is_streamed:
             self._start()
 
     def _start(self) -> None:
@@ -76,12 +82,11 @@ class Copied:
             return
         if not self.is_streamed:
             self.is_sent = True
-        pieces = [self.head, *self.body]
         self._copy = copy = self._join(self.shadow.servers)
         if self._control_servers is not None:
             self._control = control = self._join(self._control_servers)
-            control.start(pieces)
-        copy.start(pieces)
+            control.start([self._control_head, *self.body])
+        copy.start([self.head, *self.body])
 
     def _join(self, servers: LeastInFlight[ServerPool]) -> Copy:
         copy = Copy(self, servers)
@@ -193,7 +198,7 @@ class Copied:
         budget.copies.pop(copy, None)
         if copy is self._copy:
             budget.count(outcome)
-            if not copy.status:
+            if not (copy.status or copy.failure):
                 self._primary = None        # it is counted by its outcome
         self._copies -= 1
         self._settle()

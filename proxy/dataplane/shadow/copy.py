@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from proxy.core.retry import IDEMPOTENT
 from proxy.dataplane.exchange import INTERIM_ANSWERS
 from proxy.dataplane.outbox import SMALL
-from proxy.errors import RefusedError
+from proxy.errors import OVERLOADED, RefusedError
 from proxy.http1.body import Body, body_of
 from proxy.http1.chunked import ChunkedError
 from proxy.http1.request import CHUNKED, END_OF_HEAD
@@ -29,14 +29,19 @@ MANY_LINES = 256
 """A piece of a chunked answer with more of them may take milliseconds to read: that is done when there is time."""
 READ_ON = 1024 * 1024
 """Bytes of an answer that are read beyond what is kept, so that the connection can be used again."""
+_FAILURES = frozenset({"connect", "closed", "broken", "timeout"})
+"""Outcomes that are the server's own fault, unless something of ours is known to have caused them."""
 
 
 class Copy:
-    """See the module. `head`, `body`, `whole`, `took_s`: of its answer, once `status` is not 0 and it has ended."""
+    """See the module. `head`, `body`, `whole`, `took_s`: of its answer, once `status` is not 0 and it has ended.
+
+    `failure`: its outcome, where there is no answer and that is the server's fault.
+    """
 
     __slots__ = ("_asked_in", "_behind", "_body", "_connecting", "_copied", "_interims", "_is_chunked", "_keeps",
                  "_part", "_pool", "_rest_of_answer", "_reused", "_sent", "_sent_at", "_server", "_servers", "_waiting",
-                 "deadline", "ended", "head", "kept", "pieces", "status", "took_s", "whole")
+                 "deadline", "ended", "failure", "head", "kept", "pieces", "status", "took_s", "whole")
 
     def __init__(self, copied: Copied, servers: LeastInFlight[ServerPool]) -> None:
         self._copied = copied
@@ -58,6 +63,7 @@ class Copy:
         self._sent_at = 0.0
         self.deadline = copied.worker.now + copied.shadow.plan.timeout_s
         self.ended = False
+        self.failure = ""
         self.status = 0
         self.head = b""
         self.pieces: list[bytes] = []
@@ -108,9 +114,10 @@ class Copy:
     async def _connect_and_send(self, pool: ServerPool) -> None:
         try:
             server = await pool.connect(self._copied.connect_s)
-        except RefusedError:
+        except RefusedError as refused:
             self._connecting = None
-            self.end("connect")
+            # For want of descriptors here, or while the configuration changes, it says nothing about the server.
+            self.end("connect", is_ours=refused.refusal is OVERLOADED or pool.retired)
             return
         self._connecting = None
         if server.transport.is_closing():
@@ -270,10 +277,14 @@ class Copy:
 
     # ---- the end
 
-    def end(self, outcome: str) -> None:
-        """Give it up; nothing, if it has ended."""
+    def end(self, outcome: str, *, is_ours: bool = False) -> None:
+        """Give it up; nothing, if it has ended. `is_ours`: the server has nothing to do with it."""
         if self.ended:
             return
+        if outcome == "timeout" and not self._copied.is_sent:
+            is_ours = True                  # the client was slow to send it
+        if outcome in _FAILURES and not is_ours:
+            self.failure = outcome
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None

@@ -59,11 +59,14 @@ def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None)
     shadow = copied.shadow
     salt, most = shadow.salt, shadow.plan.capture
     wanted = shadow.route in shadow.line.requests_of
-    answers: list[Captured | Copy] = [primary, copy] if control is None else [primary, copy, control]
+    answers: list[Captured | Copy] = [answer for answer in (primary, copy, control)
+                                      if answer is not None and answer.status]
     bodies = [_joined(answer.pieces) for answer in answers]
-    if not wanted and all(body == bodies[0] for body in bodies) and _coding(primary.head) == _coding(copy.head):
+    if not wanted and all(body == bodies[0] for body in bodies) and _coding(primary.head) == _coding(answers[-1].head):
         bodies = [b""] * len(bodies)
     told = [_answered(answer, body, salt, most) for answer, body in zip(answers, bodies, strict=True)]
+    if not copy.status:
+        told.insert(1, Answered(0, b"", copy.failure.encode(), True, 0.0))
     head, body, left_out = _request(copied, salt) if wanted else (b"", b"", "")
     return Pair(
         shadow.route, shadow.version, shadow.plan.to, copied.method, redacted_target(copied.target, salt), copied.id,

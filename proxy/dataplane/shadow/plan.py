@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from proxy.dataplane.shadow.budget import Budget
     from proxy.http1.request import Request
 
-_MARKED = b"X-Turnout-Shadow: 1\r\n"
+_END = b"X-Turnout-Shadow: 1\r\n\r\n"
+"""How the head of every copy ends."""
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "host"})
 """Fields that say where a message ends or whom it is for: a copy that lost or changed them would be another request."""
 
@@ -38,8 +39,8 @@ class Plan:
     """See the module. `capture`: bytes of an answer's body that are kept to be compared; 0 where nothing is
     compared."""
 
-    __slots__ = ("_conditions", "_gone", "_key_salt", "_path", "_recognise", "_tail", "capture", "control", "given",
-                 "max_body", "methods", "share", "timeout_s", "to")
+    __slots__ = ("_conditions", "_edits", "_gone", "_key_salt", "_path", "_recognise", "_tail", "capture", "control",
+                 "given", "max_body", "methods", "share", "timeout_s", "to")
 
     def __init__(self, route: CompiledRoute, shadow: Shadow) -> None:
         copying = route.route.copying
@@ -60,6 +61,7 @@ class Plan:
         self.given = frozenset(to_bytes(name.lower()) for name, _ in copying.set_headers)
         """Fields that copies get: their values may be credentials, whatever their names."""
         self._gone, self._tail = _edit(copying.host, copying.drop_headers, copying.set_headers)
+        self._edits = self._gone is not None or self._tail != _END
 
     def wants(self, request: Request, budget: Budget) -> bool:
         """Whether this request is to be copied; what keeps one back that would be is counted."""
@@ -94,13 +96,24 @@ class Plan:
             return 1.0
         return int.from_bytes(blake2b(key, key=self._key_salt, digest_size=8).digest(), "big") / (1 << 64)
 
-    def head(self, head: bytes, *, expects_continue: bool) -> bytes:
-        """The copy's head, made of the one that goes to the primary."""
-        if self._gone is not None:
-            head = self._gone.sub(b"", head)
+    @staticmethod
+    def head(head: bytes, *, expects_continue: bool) -> bytes:
+        """The head of a copy, made of the one that goes to the primary: the same, and the mark.
+
+        So the control gets it: with any other credentials or Host it would be answered as somebody else.
+        """
         if expects_continue:
             head = _EXPECT.sub(b"", head)       # the body follows unasked
-        return head[:-2] + self._tail
+        return head[:-2] + _END
+
+    def shadow_head(self, head: bytes) -> bytes:
+        """The same as the shadow gets it: edited as the route says."""
+        if not self._edits:
+            return head
+        head = head[:-len(_END)]
+        if self._gone is not None:
+            head = self._gone.sub(b"", head)
+        return head + self._tail
 
 
 _EXPECT = re.compile(rb"\r\nexpect:[^\r\n]*", re.IGNORECASE)
@@ -114,7 +127,7 @@ def _edit(host: str | None, drop: tuple[str, ...],
     if host is not None:
         gone.add("host")
         added.insert(0, ("Host", host))
-    tail = b"".join(b"%b: %b\r\n" % (to_bytes(name), to_bytes(value)) for name, value in added) + _MARKED + b"\r\n"
+    tail = b"".join(b"%b: %b\r\n" % (to_bytes(name), to_bytes(value)) for name, value in added) + _END
     if not gone:
         return None, tail
     names = b"|".join(re.escape(to_bytes(name)) for name in sorted(gone))

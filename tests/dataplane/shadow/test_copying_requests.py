@@ -136,6 +136,27 @@ def test_copies_lose_and_get_fields_as_configured(story: Story) -> None:
     assert (copy.values(b"cookie"), copy.value(b"x-env"), copy.value(b"x-kept")) == ([], b"b", b"c")
 
 
+def test_the_control_is_asked_as_the_client_asked_whatever_is_set_for_the_shadow(story: Story) -> None:
+    old, new = story.strict(), story.strict()
+    client = story.client(shadowed(story, old, new, control=True, host="shadow.internal", drop_headers=("cookie",),
+                                   set_headers=(("Authorization", "Bearer shadow"),)))
+    client.ask(get("/", "Authorization: Bearer client", "Cookie: a=b"))
+    primary, control = sorted(old.wait_requests(2), key=lambda message: bool(message.value(MARK)))
+    (copy,) = new.wait_requests(1)
+    assert (copy.value(b"authorization"), copy.value(b"host")) == (b"Bearer shadow", b"shadow.internal")
+    assert control.fields == (*primary.fields, (MARK, b"1"))
+
+
+def test_heads_for_shadow_and_control_are_both_counted_as_memory(story: Story) -> None:
+    old, new = story.strict(), story.strict()
+    worker = shadowed(story, old, new, control=True, set_headers=(("X-Env", "b"),), memory=3_000)
+    client = story.client(worker)
+    client.ask(get("/", "X-Long: " + 2_000 * "x"))
+    worker.wait_until(lambda worker: worker.shadows.is_quiet)
+    assert worker.count("shadow_skipped_total", "all", "memory") == 1
+    assert not new.connections
+
+
 def test_framing_cannot_be_configured_away(story: Story) -> None:
     old, new = story.strict(), story.strict()
     client = story.client(shadowed(story, old, new, methods=("POST",), drop_headers=("content-length",),

@@ -8,19 +8,20 @@ import socket
 import threading
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from proxy.comparison.answers import answer_of
 from proxy.core.compare.pair import CompiledRules, compare
-from proxy.core.compare.values import Rules
-from tests.support.origins import Origin, Peer, answering, ok
+from proxy.core.compare.values import Difference, Kind, Rules
+from proxy.ipc.pairs import Answered
+from tests.support.origins import Origin, Peer, answering, ok, silent
 from tests.support.packing import CODINGS, packed
 from tests.support.shadowing import Listener, shadow_snapshot, shadowed
-from tests.support.story import Story, WatchedWorker, get, request
+from tests.support.story import Story, WatchedWorker, dead_address, get, request
 from tests.support.strict import Message
-from tests.support.wire import DEADLINE_S
+from tests.support.wire import DEADLINE_S, Address
 
 JSON = b"Content-Type: application/json"
 
@@ -31,7 +32,7 @@ def comparer() -> Iterator[Listener]:
         yield listener
 
 
-def told(story: Story, comparer: Listener, old: Origin, new: Origin, **options: object) -> WatchedWorker:
+def told(story: Story, comparer: Listener, old: Origin, new: Origin | Address, **options: object) -> WatchedWorker:
     """A worker that has reached the comparer."""
     worker = shadowed(story, old, new, comparer=comparer.address, **options)
     comparer.wait_for_worker()
@@ -307,17 +308,58 @@ def test_a_control_that_fails_leaves_the_pair(story: Story, comparer: Listener) 
     assert (pair.primary.body, pair.control) == (b"old", None)
 
 
-@pytest.mark.parametrize(("old_says", "new_says", "count"), [
-    (b"nonsense\r\n\r\n", ok(b"x"), ("shadow_skipped_total", "no_answer")),
-    (ok(b"x"), b"nonsense\r\n\r\n", ("shadow_requests_total", "broken")),
-])
-def test_half_a_pair_is_counted_and_not_told(story: Story, comparer: Listener, old_says: bytes, new_says: bytes,
-                                             count: tuple[str, str]) -> None:
-    old, new = story.origin(answering(old_says)), story.origin(answering(new_says))
-    worker = told(story, comparer, old, new)
+def test_a_request_that_no_server_answered_the_client_is_counted_and_not_told(story: Story, comparer: Listener) -> None:
+    worker = told(story, comparer, story.origin(answering(b"nonsense\r\n\r\n")), story.strict())
     worker.ask(get())
     worker.wait_until(lambda worker: worker.shadows.is_quiet)
-    assert worker.count(count[0], "all", count[1]) == 1
+    assert worker.count("shadow_skipped_total", "all", "no_answer") == 1
+    assert comparer.pairs == []
+
+
+def closes(peer: Peer) -> None:
+    peer.read_head()
+
+
+def stops_within_the_body(peer: Peer) -> None:
+    peer.read_head()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it is no answer")
+
+
+@pytest.mark.parametrize(("script", "outcome"), [
+    (closes, "closed"), (stops_within_the_body, "closed"), (answering(b"nonsense\r\n\r\n"), "broken"),
+    (silent, "timeout"), (None, "connect"),
+], ids=["closes", "stops within the body", "garbage", "silent", "refuses"])
+@pytest.mark.parametrize("control", [False, True])
+def test_a_shadow_that_does_not_answer_differs_from_who_did(
+        story: Story, comparer: Listener, script: Callable[[Peer], None] | None, outcome: str, control: bool) -> None:
+    new = dead_address() if script is None else story.origin(script)
+    worker = told(story, comparer, story.strict(), new, control=control, timeout_s=5.0)
+    worker.ask(get())
+    if script is silent:
+        assert isinstance(new, Origin)
+        new.wait_until(lambda: any(b"\r\n\r\n" in peer.got for peer in new.peers))
+        worker.expire(5.0)
+    (pair,) = comparer.wait(1)
+    assert pair.shadow == Answered(0, b"", outcome.encode(), True, 0.0)
+    assert (pair.primary.status, pair.control is not None) == (200, control)
+    found = compare(CompiledRules(Rules(ignore=("status",))), answer_of(pair.primary), answer_of(pair.shadow))
+    assert found.differences == (Difference("status", Kind.NO_ANSWER, "200", f"no answer: {outcome}"),)
+    assert worker.count("shadow_requests_total", "all", outcome) == 1
+
+
+def test_what_the_client_would_not_finish_is_not_laid_at_the_shadows_door(story: Story, comparer: Listener) -> None:
+    """The copy's time is over before all of its body has come."""
+    old, new = story.strict(), story.origin(silent)
+    worker = told(story, comparer, old, new, methods=("POST",), max_body=100_000, timeout_s=5.0)
+    with worker.connect() as client:
+        client.send(request("POST", "/", body=b"x" * 70_000)[:-1])
+        new.wait_until(lambda: any(len(peer.got) > 1_000 for peer in new.peers))
+        worker.pass_time(5.0)
+        worker.wait_until(lambda worker: all(not budget.copies for budget in worker.shadows._budgets.values()))
+        client.send(b"x")
+        assert client.response(b"POST").status == 200
+    worker.wait_until(lambda worker: worker.shadows.is_quiet)
+    assert worker.count("shadow_requests_total", "all", "timeout") == 1
     assert comparer.pairs == []
 
 
