@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 import resource
 import socket
+import sys
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,7 @@ from proxy.core.overload.room import (
     most_connections,
 )
 from proxy.dataplane.footprint import give_back, group_memory, machine_memory, resident_memory
-from proxy.dataplane.servers import shed_idle
+from proxy.dataplane.servers import ServerPool, shed_idle
 from proxy.errors import TOO_MANY_CONNECTIONS, TOO_MANY_REQUESTS
 from proxy.http1.refusal import render
 
@@ -63,6 +65,9 @@ class Admission:
         """Client connections that this worker may have now."""
         self.scarce = ""
         """What there is too little of for one more than that: one of `telemetry.names.PAUSE_REASONS`."""
+        self.most_at_last = 1
+        """Client connections that it may have when it leaves: as many as descriptors and memory allow, since who is in
+        the queue then may have nobody else to come to."""
 
     def follow(self, site: Site) -> None:
         """Go by the limits of this site. Where the rate has changed, every client begins anew with a full burst."""
@@ -82,12 +87,13 @@ class Admission:
 
     def _bound(self) -> None:
         self.most, self.scarce = most_connections(self._allowed, self._affordable, too_large=self._too_large)
+        self.most_at_last, _ = most_connections(sys.maxsize, self._affordable, too_large=self._too_large)
 
-    def sweep(self, now: float) -> None:
+    def sweep(self, now: float, of_shadows: Collection[ServerPool]) -> None:
         """Look at what grows: the worker itself, what it remembers of clients, and its idle connections to servers.
 
         These stay as many as were ever needed at once, for each server; together they could take the descriptors of
-        those that are needed now.
+        those that are needed now. Those to shadow servers (`of_shadows`) give way first: no client waits for them.
         """
         if self.rates is not None:
             self.rates.tidy(now, TIDIED)
@@ -95,7 +101,13 @@ class Admission:
             self._weighed_at = now
             self._weigh()
         if self._for_servers is not None and self._counters.upstream_connections > self._for_servers:
-            shed_idle(self._site.pools.values(), self._counters.upstream_connections - self._for_servers)
+            self._shed(self._counters.upstream_connections - self._for_servers, of_shadows)
+
+    def _shed(self, count: int, of_shadows: Collection[ServerPool]) -> None:
+        idle = sum(len(pool.idle) for pool in of_shadows)
+        shed_idle(of_shadows, count)
+        if count > idle:
+            shed_idle(self._site.pools.values(), count - idle)
 
     def _weigh(self) -> None:
         self._unweighed = 0

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ACCEPTED_AT_ONCE = 64
 """Per turn of the loop, so that a flood of connects leaves room for those that are there."""
+MOST_QUEUED = 65_536
+"""More than kernels queue on one socket: who leaves does not follow a flood for longer than that."""
 PAUSE_S = 0.1
 """How long to wait for descriptors before trying again: no spinning, and nobody waits long."""
 
@@ -74,13 +76,15 @@ class Listener:
                 self._exhausted.cancel()
                 self._exhausted = None
 
-    def finish(self) -> None:
-        """Accept what is in the queue, however much, then let go of the socket.
+    def finish(self, room: Callable[[], int]) -> None:
+        """Accept what is in the queue, also when it was left there until now, and let go of the socket.
 
-        Whoever comes afterwards is refused at once, unless another process holds the socket, too.
+        `room`: how many may be accepted for that. Who is beyond it, or comes afterwards, is reset or refused at once,
+        unless another process holds the socket, too.
         """
-        while self._open and self._accept_some():
-            pass
+        for _ in range(MOST_QUEUED // ACCEPTED_AT_ONCE):
+            if not self._accept_some(min(ACCEPTED_AT_ONCE, room())):
+                break
         self.close()
         self._sock.close()
 
@@ -92,16 +96,14 @@ class Listener:
             task.cancel()
 
     def _accept(self) -> None:
-        self._accept_some()
-
-    def _accept_some(self) -> bool:
-        """Accept a handful; returns whether there may be more."""
         room = self._room()
         if room <= 0 and not self._joining:
             self.close()  # nobody is about to tell the worker that it is full, which opens this again when it is not
-        for _ in range(min(ACCEPTED_AT_ONCE, room)):
-            if not self._open:
-                return False
+        self._accept_some(min(ACCEPTED_AT_ONCE, room))
+
+    def _accept_some(self, most: int) -> bool:
+        """Accept so many at most; returns whether there may be more to accept."""
+        for _ in range(most):
             try:
                 connection, peer = self._sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -111,8 +113,7 @@ class Listener:
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                self._loop.remove_reader(self._sock)
-                self._exhausted = self._loop.call_later(PAUSE_S, self._try_again)
+                self._wait_for_descriptors()
                 return False
             seat = self._admission.seat(connection, peer)
             if seat is None:
@@ -121,7 +122,12 @@ class Listener:
             task: asyncio.Task[object] = self._loop.create_task(self._join(connection, seat), name="accept")
             self._joining.add(task)
             task.add_done_callback(self._joining.discard)
-        return room > 0
+        return most > 0
+
+    def _wait_for_descriptors(self) -> None:
+        if self._open and self._exhausted is None:
+            self._loop.remove_reader(self._sock)
+            self._exhausted = self._loop.call_later(PAUSE_S, self._try_again)
 
     async def _join(self, connection: socket.socket, seat: Key) -> None:
         try:

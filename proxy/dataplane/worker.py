@@ -12,7 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
-from itertools import count, islice
+from itertools import chain, count, islice
 from typing import TYPE_CHECKING, Any
 
 from proxy.clock import Clock, monotonic
@@ -75,6 +75,8 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self.chance = Dice()
         self.outbox = Outbox(self.loop)
+        self._retired: dict[ServerPool, float] = {}
+        """Pools that get no exchange any more, while they have connections; until when one may be under way to be."""
         self.shadows = Shadows(self, ServerPool)
         self.shadows.follow(snapshot, workers)
         self.tell: Callable[[Noticed], None] = _nobody_hears
@@ -93,6 +95,7 @@ class Worker:
         self._listeners: list[Listener] = []
         self._turn = 0
         self._sweeping = self.loop.call_later(SWEEP_S, self._sweep)
+        self._is_leaving = False
         self._emptied: asyncio.Future[None] | None = None
         self._on_quiet: Callable[[], None] | None = None
 
@@ -114,7 +117,7 @@ class Worker:
         if before.pools is not site.pools:
             for server, pool in before.pools.items():
                 if server not in site.pools:
-                    pool.retire()
+                    self.retire(pool)
         if cut:
             self._cut(frozenset(cut))
         self._regulate()
@@ -175,7 +178,7 @@ class Worker:
         counters = self.counters
         counters.accepted += 1
         counters.connections += 1
-        if self._emptied is not None:
+        if self._is_leaving:
             client.last_one = True  # it was in the queue when draining began
         if len(self.clients) >= self.admission.most:
             self._regulate()
@@ -194,16 +197,25 @@ class Worker:
         """How many connections may still be accepted; those that are about to be admitted count already."""
         return self.admission.most - len(self.clients) - sum(listener.joining for listener in self._listeners)
 
+    def _last_room(self) -> int:
+        """The same while the queue is emptied, for the last time."""
+        return self._room() - self.admission.most + self.admission.most_at_last
+
     def _regulate(self) -> None:
         """Without room connections wait in the kernel's queue instead of being accepted and refused."""
         full = len(self.clients) >= self.admission.most
         for listener in self._listeners:
             if full:
                 listener.close()
-            elif not listener.is_open and self._emptied is None:
+            elif not listener.is_open and not self._is_leaving:
                 listener.open()
         exhausted = any(listener.is_exhausted for listener in self._listeners)
         self.counters.accept_paused = self.admission.scarce if full else "descriptors" if exhausted else ""
+
+    def retire(self, pool: ServerPool) -> None:
+        """No new exchange comes to this pool; its connections count until the last one is gone."""
+        pool.retire()
+        self._retired[pool] = self.now + self.site.timeouts.connect
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run a task that the worker owns until it ends."""
@@ -233,8 +245,10 @@ class Worker:
         for fleet in self.site.fleets.values():
             fleet.sweep(now)
         self._sweep_guards(now)
-        self.counters.upstream_connections = sum(len(pool.connections) for pool in self.site.pools.values())
-        self.admission.sweep(now)
+        self._retired = {pool: until for pool, until in self._retired.items() if pool.connections or until > now}
+        pools = chain(self.site.pools.values(), self.shadows.pools, self._retired)
+        self.counters.upstream_connections = sum(len(pool.connections) for pool in pools)
+        self.admission.sweep(now, self.shadows.pools)
         self._regulate()
         self._tell_if_quiet()
 
@@ -251,11 +265,12 @@ class Worker:
 
         `on_quiet` is called once, as soon as no request can begin here any more; what then still runs is the rest.
         """
-        self._emptied = self.loop.create_future()
+        self._is_leaving = True
         for listener in self._listeners:
-            listener.finish()
+            listener.finish(self._last_room)
         for listener in self._listeners:
             await listener.joined()
+        self._emptied = self.loop.create_future()   # not before: the last client may leave while these join
         quiet_by = self.clock() + min(QUIET_S, within_s / 2)
         for client in list(self.clients):
             client.drain(quiet_by)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from proxy.dataplane.worker import Worker
 from tests.support.origins import Peer, ok
 from tests.support.story import Story, WatchedWorker, get
 from tests.support.wire import Wire
@@ -127,6 +128,44 @@ def test_connections_in_the_queue_are_answered(story: Story) -> None:
         assert (answer.body, answer.value(b"connection")) == (b"GET /%d 0" % number, b"close")
     worker.wait_until(lambda _: bool(cut))
     assert cut == [0]
+
+
+def test_who_was_queued_is_answered_although_the_last_client_leaves_before_they_are_there(story: Story) -> None:
+    worker = story.worker(story.strict())
+    last = story.client(worker)
+    assert last.ask(get()).status == 200
+    queued: list[Wire] = []
+
+    def begin(w: Worker) -> None:
+        queued.append(story.client(worker))
+        queued[0].send(get("/queued"))
+        (client,) = w.clients
+        w.loop.create_task(drained())
+        w.loop.call_soon(client.transport.abort)
+
+    async def drained() -> None:
+        cut.append(await worker.worker.drain(10.0))
+
+    cut: list[int] = []
+    worker.call(begin)
+    assert queued[0].response().body == b"GET /queued 0"
+    worker.wait_until(lambda _: bool(cut))
+    assert cut == [0]
+
+
+def test_a_full_worker_that_leaves_accepts_who_is_queued_too(story: Story) -> None:
+    """On a plain stop nobody else would."""
+    worker = story.worker(story.strict(), limits={"connections": 1})
+    first = story.client(worker)
+    assert first.ask(get()).status == 200
+    queued = [story.client(worker) for _ in range(3)]
+    for client in queued:
+        client.send(get("/queued"))
+    draining = Draining(worker, 10.0)
+    for client in queued:
+        answer = client.response()
+        assert (answer.body, answer.value(b"connection")) == (b"GET /queued 0", b"close")
+    assert draining.end() == 0
 
 
 def test_the_deadline_cuts_what_is_left_and_counts_it(story: Story) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from proxy.core.overload.room import SMALL_CROWD
@@ -15,6 +18,8 @@ from proxy.core.snapshot import Snapshot
 from proxy.dataplane.worker import Worker
 from tests.support.faults import descriptors, memory, settled_memory
 from tests.support.origins import ok
+from tests.support.shadowing import shadow_snapshot, shadowed
+from tests.support.shop import servers
 from tests.support.story import Story, WatchedWorker, get
 from tests.support.strict import Message
 from tests.support.wire import Wire
@@ -106,6 +111,67 @@ def test_idle_connections_to_servers_give_way_where_descriptors_are_few(story: S
     apply_with_descriptors(worker, a_snapshot(origin, limits={"connections": 1}, revision=2), 64 + 1 + 2)
     worker.wait_until(lambda _: len(worker.pool(origin).connections) == 2)
     assert {client.ask(get()).status for client in clients} == {200}
+
+
+def swept(worker: WatchedWorker) -> float:
+    """The open connections to servers, as they are counted in a sweep."""
+    worker.leap(0.1)
+    return worker.call(lambda w: w.counters.upstream_connections)
+
+
+def test_idle_connections_to_shadows_count_and_give_way_first(story: Story) -> None:
+    all_here = {name: threading.Barrier(6) for name in ("old", "new")}
+
+    def answer_of(name: str) -> Callable[[Message], bytes]:
+        def answer(message: Message) -> bytes:
+            all_here[name].wait(15)
+            return ok(message.target)
+        return answer
+
+    old, new = story.strict(answer_of("old")), story.strict(answer_of("new"))
+    worker = shadowed(story, old, new)
+    clients = [story.client(worker) for _ in range(6)]
+    for client in clients:
+        client.send(get("/together"))
+    assert {client.response().status for client in clients} == {200}
+    worker.wait_until(lambda w: w.shadows.is_quiet)
+    assert swept(worker) == 12
+    few = shadow_snapshot(old, new, revision=2)
+    few = replace(few, policy=replace(few.policy, limits=replace(few.policy.limits, connections=1)))
+    apply_with_descriptors(worker, few, 64 + 1 + 8)
+    worker.wait_until(lambda w: sum(len(pool.connections) for pool in w.shadows.pools) == 2)
+    assert swept(worker) == 8
+    assert worker.call(lambda _: len(worker.pool(old).idle)) == 6
+
+
+def test_connections_to_servers_that_are_no_more_count_until_they_end(story: Story) -> None:
+    (old,), (new,) = servers(story, "hold"), servers(story, "well", name=b"new")
+    worker = story.worker(old, timeouts={"connect": 1.0})
+    client = story.client(worker)
+    client.send(get())
+    old.wait_heads(1)
+    worker.apply(a_snapshot(new, revision=2))
+    assert swept(worker) == 1
+    worker.leap(3)      # no connection can still be under way to it
+    assert swept(worker) == 1
+    old.go_on()
+    assert client.response().status == 200
+    worker.wait_until(lambda w: w.counters.upstream_connections == 0)
+
+
+def test_a_worker_that_leaves_accepts_no_more_of_the_queue_than_descriptors_allow(story: Story) -> None:
+    origin = story.strict()
+    worker = story.worker(origin)
+    apply_with_descriptors(worker, a_snapshot(origin, limits={"connections": 1}, revision=2), 64 + 2 * 3 + 1)
+    assert story.client(worker).ask(get()).status == 200
+    queued = [story.client(worker) for _ in range(4)]
+    draining: list[asyncio.Task[int]] = []
+    worker.call(lambda w: draining.append(w.loop.create_task(w.drain(10.0))))
+    worker.wait_until(lambda w: all(client.last_one for client in w.clients))
+    assert worker.call(lambda w: w.counters.accepted) == 3
+    for client in queued:
+        client.close()
+    worker.wait_until(lambda _: draining[0].done())
 
 
 def is_large(worker: Worker) -> bool:

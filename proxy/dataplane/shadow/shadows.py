@@ -17,7 +17,7 @@ from proxy.dataplane.shadow.plan import Plan, rules
 from proxy.http1.response import ResponseParser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from proxy.core.route import Server, Version
     from proxy.core.router import CompiledRoute
@@ -111,7 +111,7 @@ class Shadows:
         kept, self._balancers = self._balancers, {}
         wanted = {server for version in versions for server in self._servers.get(version, ())}
         for server in self._pools.keys() - wanted:
-            self._pools.pop(server).retire()
+            self._worker.retire(self._pools.pop(server))
         for server in wanted - self._pools.keys():
             self._pools[server] = self._open_pool(server)
         for version in versions & self._servers.keys():
@@ -131,6 +131,11 @@ class Shadows:
         control = self._balancers[version][1] if plan.control and version in self._balancers else None
         return RouteShadow(route.name, version, plan, self._budgets[route.name], self._balancers[shadow.to][1],
                            control, self.line, self._salt)
+
+    @property
+    def pools(self) -> Collection[ServerPool]:
+        """All connections to shadow servers."""
+        return self._pools.values()
 
     @property
     def is_quiet(self) -> bool:
