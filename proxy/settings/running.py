@@ -1,7 +1,8 @@
 """A configuration as it would be written in the file: what `GET /api/v1/config` shows.
 
-Invariant: as YAML it loads again to the same settings, except for what is left out: the secret, and what tokens are
-made of. A kind of value is written by its own kind (`fields.Kind.show`), so that reading and writing cannot disagree.
+Invariant: as YAML it loads again to the same settings, except for what is left out: the secret, what tokens are made
+of, and the values of header fields that are known to hold credentials, which are `HIDDEN`. A kind of value is written
+by its own kind (`fields.Kind.show`), so that reading and writing cannot disagree.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from proxy.core.compare.redact import is_kept
 from proxy.core.compare.rules import rules_from
 from proxy.core.route import Copying, HeaderMatch, Match, Override, Route, Shadow, Sticky, Version
 from proxy.settings.fields import Kind
@@ -31,8 +33,9 @@ Json = dict[str, Any]
 def running_document(settings: Settings) -> Json:
     """The configuration as JSON-able data, defaults included and paths absolute; `$` in texts is written `$$`.
 
-    Left out: `secret`, and of each token all but name and role. Splits and shadows are those of `settings.routes`:
-    give it routes that are steered (`dataclasses.replace`) to see what holds instead of what the file says.
+    Left out: `secret`, of each token all but name and role, and credentials that probes and copies are given. Splits
+    and shadows are those of `settings.routes`: give it routes that are steered (`dataclasses.replace`) to see what
+    holds instead of what the file says.
     """
     document = {
         "listen": [listen.address for listen in settings.listen],
@@ -58,6 +61,14 @@ def _admin(admin: AdminSettings) -> Json:
             "tokens": [{"name": token.name, "role": token.role} for token in admin.tokens]}
 
 
+HIDDEN = "(hidden)"
+"""Stands for the value of a field such as Authorization, which a probe or a copy is given."""
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> Json:
+    return {name: value if is_kept(name.encode()) else HIDDEN for name, value in pairs}
+
+
 def _section(section: type[BaseModel], values: object) -> Json:
     """The keys of a section in the file's order, each written by its kind; what is not given is left out."""
     return _given({key: _written(section.model_fields[name], getattr(values, name))
@@ -69,7 +80,7 @@ def _written(info: FieldInfo, value: Any) -> Any:
     if kind := _kind(info.metadata):
         return kind.show(value)
     if get_origin(info.annotation) is dict:
-        return dict(value) or None
+        return _fields(value) or None
     items = _kind(get_args(get_args(info.annotation)[0])[1:])
     return [items.show(item) if items else item for item in value]
 
@@ -150,7 +161,7 @@ def _shadow(shadow: Shadow, copying: Copying) -> Json:
     document = {
         "to": shadow.to, "percent": _number(shadow.percent), "methods": list(shadow.methods), "by": copying.by,
         "match": _given({"path": copying.path, "header": header}), "host": copying.host,
-        "drop_headers": list(copying.drop_headers), "set_headers": dict(copying.set_headers),
+        "drop_headers": list(copying.drop_headers), "set_headers": _fields(copying.set_headers),
         "max_body": format_size(copying.max_body), "timeout": format_duration(copying.timeout_s),
         "in_flight": copying.in_flight, "memory": format_size(copying.memory), "control": copying.control,
         "alert_below": _written(ShadowSection.model_fields["alert_below"], copying.alert_below),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from proxy.core.overload.values import Adaptive, Load
 from proxy.core.retry import Retry
 from proxy.core.route import Shadow
 from proxy.settings import Settings, differences_needing_upgrade, from_urls, load_bytes, load_file, running_document
+from proxy.settings.running import HIDDEN
 from proxy.settings.schema import keys
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -91,8 +93,32 @@ def again(settings: Settings) -> Settings:
     document: dict[str, Any] = json.loads(json.dumps(running_document(settings)))
     for entry, token in zip(document["admin"]["tokens"], settings.admin.tokens, strict=True):
         entry["token_sha256"] = token.digest.hex()
+    for route, shown in zip(settings.routes, document["routes"], strict=True):
+        put_back(route.copying.set_headers, shown.get("shadow", {}).get("set_headers", {}))
+    for version in settings.versions:
+        if probe := version.health.probe:
+            put_back(probe.headers, document["versions"][version.name]["probe"].get("headers", {}))
     written = read(yaml.safe_dump(document, sort_keys=False))
     return replace(written, file=settings.file, secret=settings.secret, warnings=settings.warnings)
+
+
+def put_back(given: Iterable[tuple[str, str]], shown: dict[str, str]) -> None:
+    """The credentials among these fields."""
+    for name, value in given:
+        if shown[name] == HIDDEN:
+            shown[name] = value.replace("$", "$$")
+
+
+def test_credentials_of_copies_and_probes_are_not_shown() -> None:
+    settings = read("""
+        versions:
+          a: {servers: ["http://a"], probe: {path: /, headers: {Authorization: Basic eHg, X-Kind: probe}}}
+          b: {servers: ["http://b"]}
+        routes: [{name: r, split: {a: 1, b: 0}, shadow: {to: b, set_headers: {X-Api-Key: eHg, X-Kind: copy}}}]
+        """)
+    document = running_document(settings)
+    assert document["versions"]["a"]["probe"]["headers"] == {"Authorization": HIDDEN, "X-Kind": "probe"}
+    assert document["routes"][0]["shadow"]["set_headers"] == {"X-Api-Key": HIDDEN, "X-Kind": "copy"}
 
 
 def test_whatever_can_be_written_is_written_back() -> None:
