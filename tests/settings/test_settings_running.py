@@ -114,7 +114,7 @@ def test_credentials_of_copies_and_probes_are_not_shown() -> None:
         versions:
           a: {servers: ["http://a"], probe: {path: /, headers: {Authorization: Basic eHg, X-Kind: probe}}}
           b: {servers: ["http://b"]}
-        routes: [{name: r, split: {a: 1, b: 0}, shadow: {to: b, set_headers: {X-Api-Key: eHg, X-Kind: copy}}}]
+        routes: [{name: r, split: {a: 1, b: 0}, shadow: {to: b, percent: 1, set_headers: {X-Api-Key: eHg, X-Kind: copy}}}]
         """)
     document = running_document(settings)
     assert document["versions"]["a"]["probe"]["headers"] == {"Authorization": HIDDEN, "X-Kind": "probe"}
