@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy.clock import Clock, monotonic
+from proxy.controlplane.child import LOOK_EVERY_S
 from proxy.controlplane.errors import StartError
 from proxy.controlplane.tasks import reported
 from proxy.controlplane.upgrade.succession import Predecessor, Succession
@@ -29,7 +30,6 @@ from proxy.ipc.messages import Apply, Noticed, Stats
 from proxy.telemetry.fold import Fold
 from proxy.telemetry.scope import Scope
 
-_WATCH_EVERY_S = 1.0
 _PRUNE_EVERY_S = 60.0
 """How long sums of what was configured once may stay: nobody is shown them, they only take memory."""
 
@@ -331,26 +331,17 @@ class Supervisor:
 
     async def _watch_workers(self) -> None:
         """End workers that are alive and say nothing (stopped, or caught in a loop); let go of old sums."""
-        looked_at = pruned_at = self._clock()
+        pruned_at = self._clock()
         while True:
-            await asyncio.sleep(_WATCH_EVERY_S)
+            await asyncio.sleep(LOOK_EVERY_S)
             now = self._clock()
             if now - pruned_at >= _PRUNE_EVERY_S:
                 self.fold.retain(_scope_of(self.snapshot))
                 pruned_at = now
-            # After a pause of the supervisor itself, what the workers said meanwhile is still unread.
-            if now - looked_at < 3 * _WATCH_EVERY_S:
-                self._end_silent(now)
-            looked_at = now
-
-    def _end_silent(self, now: float) -> None:
-        for slot in self.slots:
-            if slot.process is None:
-                continue
-            starting = slot.process.state is State.STARTING
-            allowed_s = self._patience.start_s if starting else self._patience.silence_s
-            if now - slot.process.heard_at > allowed_s:
-                slot.kill(f"it said nothing for {allowed_s:g} s")
+            for slot in self.slots:
+                if slot.process is not None:
+                    starting = slot.process.state is State.STARTING
+                    slot.process.end_if_silent(self._patience.start_s if starting else self._patience.silence_s)
 
 
 def _scope_of(snapshot: Snapshot) -> Scope:

@@ -7,7 +7,6 @@ nothing of what the first one knew; what it had counted stays in the sums.
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from proxy.clock import Clock, monotonic
+from proxy.controlplane.child import LOOK_EVERY_S, pause
 from proxy.controlplane.comparer.door import open_door
 from proxy.controlplane.comparer.process import COMPARER_COMMAND, ComparerProcess, NoAnswer
 from proxy.controlplane.comparer.recordings import MOST_STREAMS, RecordStream
@@ -34,7 +34,6 @@ _FIRST_LIFE = 1 << 31
 _ANSWER_S = 1.0
 _SILENT_S = 30.0
 """It speaks each second, but may get little CPU; after this it is stuck."""
-_LOOK_EVERY_S = 5.0
 _LEAVE_S = 1.0
 
 OnEvent = Callable[[str, str | None, str], None]
@@ -177,7 +176,7 @@ class Comparer:
             delay_s = backoff.delay_s(self._clock() - began)
             log.error("comparer replaced", because=self.last_end, restarts=self.restarts, in_s=delay_s)
             self.on_event("comparer-replaced", None, f"because {self.last_end}, restarts {self.restarts}")
-            await _pause(self._stopping, delay_s)
+            await pause(delay_s, self._stopping)
 
     async def _live_once(self) -> None:
         assert self._door is not None
@@ -192,12 +191,11 @@ class Comparer:
         self._brief(process)
         watch = reported(asyncio.create_task(self._end_if_silent(process), name="silence"), "comparer")
         try:
-            code = await process.exited()
+            self.last_end = await process.exited()
         finally:
             watch.cancel()
             self._process, self.since_s = None, None
             self._sums.uncount(life)
-        self.last_end = (process.killed_because if code == -signal.SIGKILL else None) or _describe(code)
 
     def _brief(self, process: ComparerProcess) -> None:
         """Tell a new process everything."""
@@ -227,9 +225,8 @@ class Comparer:
 
     async def _end_if_silent(self, process: ComparerProcess) -> None:
         while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
-            if self._clock() - process.heard_at > _SILENT_S:
-                process.kill(f"it said nothing for {_SILENT_S:g} s")
+            await asyncio.sleep(LOOK_EVERY_S)
+            process.end_if_silent(_SILENT_S)
 
 
 def watched_of(routes: Iterable[Route]) -> tuple[Watched, ...]:
@@ -237,14 +234,3 @@ def watched_of(routes: Iterable[Route]) -> tuple[Watched, ...]:
     return tuple(
         Watched(route.name, route.shadow.to, route.copying.control, route.copying.compare)
         for route in routes if route.shadow is not None and route.copying.compare is not None)
-
-
-async def _pause(unless: asyncio.Event, delay_s: float) -> None:
-    try:
-        await asyncio.wait_for(unless.wait(), delay_s)
-    except TimeoutError:
-        pass
-
-
-def _describe(code: int) -> str:
-    return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"

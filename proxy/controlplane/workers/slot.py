@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import structlog
 
 from proxy.clock import Clock
+from proxy.controlplane.child import pause
 from proxy.controlplane.workers.lifecycle import Backoff, State
 from proxy.controlplane.workers.listeners import Bound
 from proxy.controlplane.workers.process import WorkerProcess
@@ -79,7 +79,7 @@ class Slot:
             facts = {"worker": self.index, "because": self.last_end, "restarts": self.restarts, "in_s": delay_s}
             log.error("worker replaced", **facts)
             self._crew.on_event("worker-replaced", facts)
-            await self._pause(delay_s)
+            await pause(delay_s, self._stopping)
 
     def stop(self, within_s: float) -> None:
         """Start no other worker, and tell the present one to leave within so many seconds."""
@@ -107,22 +107,10 @@ class Slot:
         if self._stopping.is_set():
             process.drain(0.0)
         try:
-            code = await process.exited()
+            self.last_end = await process.exited()
         finally:
             self.process = None
             self.cut += process.cut
             crew.on_gone(process.life)
         self.early_deaths = 0 if process.revision else self.early_deaths + 1
-        ended_by_us = process.killed_because if code == -signal.SIGKILL else None
-        self.last_end = ended_by_us or _describe(code)
         crew.on_change()
-
-    async def _pause(self, delay_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), delay_s)
-        except TimeoutError:
-            pass
-
-
-def _describe(code: int) -> str:
-    return f"it was ended by signal {-code}" if code < 0 else f"it ended with exit code {code}"
