@@ -1,7 +1,9 @@
 """Recorded pairs as JSON lines, for as long as their reader stays and the route has its shadow.
 
 Invariant: nothing is kept for a reader that does not read beyond what `RecordStream` holds; after `write_s` it is
-dropped. A blank line says that the stream is alive.
+dropped. A blank line says that the stream is alive. The last line says why it ends, `{"ended": REASON}`: `off` (nothing
+of the route is compared any more), `leaving` (ask again: a successor answers) or `forbidden`; a stream without one
+broke off.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ from proxy.admin.control import Control
 from proxy.admin.doors import Connection
 from proxy.admin.problems import Refused
 from proxy.admin.sse import Writer
-from proxy.controlplane.comparer.recordings import MOST_STREAMS, RecordStream
+from proxy.controlplane.comparer.recordings import LEAVING, MOST_STREAMS, RecordStream
 
 MEDIA_TYPE = "application/x-ndjson"
+_FORBIDDEN = "forbidden"
 
 
 class Recordings:
@@ -30,8 +33,10 @@ class Recordings:
     async def serve(self, request: web.Request, route: str, sample: float,
                     still_allowed: Callable[[], bool]) -> web.StreamResponse:
         """Answer with the pairs of the route from now on. Raises Refused (503) when there are streams enough."""
+        if self._ended:
+            raise Refused(503, "this process is leaving", headers={"Retry-After": "1"})
         comparer = self._control.comparer
-        stream = None if comparer is None or self._ended else comparer.record(route, sample)
+        stream = None if comparer is None else comparer.record(route, sample)
         if stream is None:
             raise Refused(503, f"{MOST_STREAMS} recordings are running already", headers={"Retry-After": "10"})
         self._open[stream] = request
@@ -47,7 +52,7 @@ class Recordings:
         """End every stream now, and open none any more."""
         self._ended = True
         for stream, request in list(self._open.items()):
-            stream.close()
+            stream.close(LEAVING)
             if request.transport is not None and request.transport.get_write_buffer_size():
                 request.transport.abort()      # it does not read, so it would not take the end either
 
@@ -58,7 +63,12 @@ class Recordings:
         await response.prepare(request)
         write = Writer(response, request, patience.write_s)
         await write(b"\n")      # the reader knows at once that it is heard
-        while (lines := await stream.take(patience.lines_s)) is not None and still_allowed():
+        while (lines := await stream.take(patience.lines_s)) is not None:
+            if not still_allowed():
+                stream.close(_FORBIDDEN)
+                break
             await write(lines or b"\n")
+        if stream.why:
+            await write(b'{"ended":"%b"}\n' % stream.why.encode())
         await response.write_eof()
         return response

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
+import aiohttp
 import pytest
 
 from proxy.admin.control import Patience
 from proxy.controlplane.comparer.recordings import MOST_STREAMS
 from proxy.ipc.messages import Stats
 from proxy.telemetry import names as counted
-from tests.support.admin import OPERATOR, VIEWER, Asked, run, settings
+from tests.support.admin import OPERATOR, VIEWER, Asked, asked, run, settings
 from tests.support.comparing import Worker, pair
 from tests.support.deadline import WITHIN_S, until
 
@@ -157,9 +159,40 @@ def test_recorded_pairs_come_as_json_lines_and_blank_lines_say_that_it_is_alive(
             assert await asyncio.wait_for(response.content.readline(), WITHIN_S) == b"\n"
             assert (await it.ask("PATCH", SHADOW, {"to": None})).status == 200
             rest = await asyncio.wait_for(response.content.read(), WITHIN_S)
-            assert rest.strip() == b""
+            assert rest.strip() == b'{"ended":"off"}'
 
     shadowed(test, patience=Patience(lines_s=0.05))
+
+
+def test_a_recording_says_when_this_process_leaves_and_a_successor_is_to_be_asked() -> None:
+    async def main() -> None:
+        async with aiohttp.ClientSession() as outside:
+            async with asked(patience=Patience(lines_s=WITHIN_S)) as it:
+                assert (await it.ask("PATCH", SHADOW, {"to": "new", "percent": 100})).status == 200
+                response = await outside.get(f"{it.base}{SHADOW}/record", timeout=None)
+                assert await response.content.readline() == b"\n"
+            assert await asyncio.wait_for(response.content.read(), WITHIN_S) == b'{"ended":"leaving"}\n'
+
+    asyncio.run(main())
+
+
+def test_a_recording_by_a_token_that_is_taken_away_ends_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPERATOR_TOKEN", "another-token-0123456789")
+    monkeypatch.setenv("VIEWER_TOKEN", VIEWER)
+
+    async def test(it: Asked) -> None:
+        it.token = OPERATOR
+        assert (await it.ask("PATCH", SHADOW, {"to": "new", "percent": 100})).status == 200
+        fields = {"Authorization": f"Bearer {OPERATOR}"}
+        async with it.session.get(f"{it.base}{SHADOW}/record", headers=fields, timeout=None) as response:
+            assert await response.content.readline() == b"\n"
+            assert (await it.ask("POST", "/api/v1/config/reload")).status == 200
+            rest = await asyncio.wait_for(response.content.read(), WITHIN_S)
+            assert rest.strip() == b'{"ended":"forbidden"}'
+
+    run(test, settings(tokens=True, file=tmp_path / "turnout.yaml"), patience=Patience(lines_s=0.02))
 
 
 def test_there_is_nothing_to_record_without_a_shadow() -> None:

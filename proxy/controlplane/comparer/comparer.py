@@ -18,7 +18,7 @@ from proxy.clock import Clock, monotonic
 from proxy.controlplane.child import LOOK_EVERY_S, pause
 from proxy.controlplane.comparer.door import open_door
 from proxy.controlplane.comparer.process import COMPARER_COMMAND, ComparerProcess, NoAnswer
-from proxy.controlplane.comparer.recordings import MOST_STREAMS, RecordStream
+from proxy.controlplane.comparer.recordings import LEAVING, MOST_STREAMS, OFF, RecordStream
 from proxy.controlplane.comparer.watching import MatchWatch
 from proxy.controlplane.tasks import reported
 from proxy.controlplane.workers.lifecycle import Backoff
@@ -109,7 +109,7 @@ class Comparer:
                         if route.shadow is not None and route.copying.alert_below is not None}
         names = {watched.route for watched in self._watched}
         for stream in [stream for stream in self._streams.values() if stream.begin.route not in names]:
-            stream.close()
+            stream.close(OFF)
         if self._process is not None:
             self._process.send(Configure(self._watched))
         elif self._watched and self._task is None and not self._stopping.is_set():
@@ -148,7 +148,7 @@ class Comparer:
         """End the process and every stream, and close the door."""
         self._stopping.set()
         for stream in list(self._streams.values()):
-            stream.close()
+            stream.close(LEAVING)
         process = self._process
         if process is not None:
             process.leave()

@@ -14,14 +14,18 @@ from proxy.ipc.comparing import Record, Recorded
 
 MOST_STREAMS = 4
 MOST_WAITING = 4 * 1024 * 1024
+OFF = "off"
+"""Why a stream ends: nothing of its route is compared any more; or this process leaves, and its successor goes on."""
+LEAVING = "leaving"
 
 
 class RecordStream:
-    """One reader's view, until either side closes it. `begin` is what the comparer is told."""
+    """One reader's view, until either side closes it, which `why` says. `begin` is what the comparer is told."""
 
     def __init__(self, begin: Record, on_close: Callable[[RecordStream], None]) -> None:
         self.begin = begin
         self.closed = False
+        self.why = ""
         self._on_close = on_close
         self._lines: deque[bytes] = deque()
         self._bytes = 0
@@ -47,7 +51,7 @@ class RecordStream:
                 await asyncio.wait_for(self._wake.wait(), within_s)
             except TimeoutError:
                 return b""
-        if self.closed and not self._lines:
+        if self.closed and not self._lines and not self._lost:
             return None
         lines, lost = self._lines, self._lost
         self._lines, self._bytes, self._lost = deque(), 0, 0
@@ -55,9 +59,10 @@ class RecordStream:
             lines.append(b'{"lost":%d}' % lost)
         return b"".join([line + b"\n" for line in lines])
 
-    def close(self) -> None:
-        """End it, also while somebody waits for its next line. Any number of times."""
+    def close(self, why: str = "") -> None:
+        """End it, also while somebody waits for its next line. Any number of times; the first says why."""
         if not self.closed:
             self.closed = True
+            self.why = why
             self._wake.set()
             self._on_close(self)
