@@ -43,11 +43,13 @@ class Chores:
         if self._timer is None:
             self._timer = self._worker.loop.call_later(PAUSE_S, self._run)
 
-    def close(self) -> None:
-        """Do nothing any more."""
+    def close(self) -> list[Callable[[], None]]:
+        """Do nothing any more; returns what is left undone, the first first."""
         if self._timer is not None:
             self._timer.cancel()
+        undone = list(self._waiting)
         self._waiting.clear()
+        return undone
 
     def _run(self) -> None:
         clock, waiting = self._worker.clock, self._waiting     # the loop's own time stands still meanwhile

@@ -1,7 +1,8 @@
 """The line from a worker to the comparer: pairs out, wishes in.
 
 Invariants: it never waits. What does not fit its bound, or comes while nobody listens, is refused, and the caller
-counts it. Only a process of this user is told anything.
+counts it; what still waits here when the comparer is lost is counted here. What was written counts as told: how much of
+it a comparer has read before it died, nobody knows. Only a process of this user is told anything.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import deque
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -38,7 +40,7 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._again_at = 0.0
-        self._waiting: list[bytes] = []
+        self._waiting: deque[tuple[str, bytes]] = deque()       # with the route of each
         self._size = 0
         self._frames = Frames(FRAME_LIMIT)
         self.requests_of: frozenset[str] = frozenset()
@@ -53,23 +55,22 @@ class Line(asyncio.Protocol):
 
     def send(self, pair: Pair) -> bool:
         """Send it soon; False where it cannot be."""
-        transport = self._transport
-        if transport is None or transport.get_write_buffer_size() > WAITING:
+        if self._transport is None or self._size > WAITING:
             return False
         try:
             framed = frame(_encode(pair), FRAME_LIMIT)
         except FrameError:
             return False
-        self._waiting.append(framed)
+        self._waiting.append((pair.route, framed))
         self._size += len(framed)
         if self._size >= AT_ONCE:
-            self._flush()
+            self._flush(self._transport)
         return True
 
     def sweep(self) -> None:
         """Write what waits; connect where nobody is connected."""
         if self._transport is not None:
-            self._flush()
+            self._flush(self._transport)
         elif self._address and self._connecting is None and self._worker.now >= self._again_at:
             self._again_at = self._worker.now + _AGAIN_S
             self._connecting = self._worker.spawn(self._connect(), "comparer")
@@ -80,7 +81,8 @@ class Line(asyncio.Protocol):
             self._connecting.cancel()
             self._connecting = None
         if self._transport is not None:
-            self._flush()
+            while self._waiting and not self._transport.is_closing():
+                self._write(self._transport)        # it ends when all of it is taken
             self._transport.close()
         self._forget()
         self._address = ""
@@ -96,14 +98,25 @@ class Line(asyncio.Protocol):
             sock.close()        # it is starting, or gone: tried again with a later sweep
         self._connecting = None
 
-    def _flush(self) -> None:
-        if self._waiting and self._transport is not None:
-            self._transport.write(b"".join(self._waiting))
-            self._waiting.clear()
-            self._size = 0
+    def _flush(self, transport: asyncio.WriteTransport) -> None:
+        """What the transport does not get rid of waits here, where it is counted if it is lost."""
+        while self._waiting and transport.get_write_buffer_size() <= AT_ONCE and not transport.is_closing():
+            self._write(transport)
+
+    def _write(self, transport: asyncio.WriteTransport) -> None:
+        batch, size = [], 0
+        while self._waiting and size < AT_ONCE:
+            framed = self._waiting.popleft()[1]
+            batch.append(framed)
+            size += len(framed)
+        self._size -= size
+        transport.write(b"".join(batch))
 
     def _forget(self) -> None:
         self._transport = None
+        for route, _ in self._waiting:
+            skipped = self._worker.counters.shadow(route).skipped
+            skipped["comparer_busy"] = skipped.get("comparer_busy", 0) + 1
         self._waiting.clear()
         self._size = 0
         self._frames = Frames(FRAME_LIMIT)
@@ -123,6 +136,11 @@ class Line(asyncio.Protocol):
         except (FrameError, msgspec.MsgspecError):
             if self._transport is not None:
                 self._transport.abort()
+
+    def resume_writing(self) -> None:
+        """A comparer has caught up, this one or the one before."""
+        if self._transport is not None:
+            self._flush(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The comparer is gone; a successor listens at the same address."""

@@ -169,7 +169,10 @@ class Shadows:
         self.cut()
         for pool in self._pools.values():
             pool.retire()
-        self.chores.close()
+        for work in self.chores.close():
+            teller = getattr(work, "__self__", None)
+            if isinstance(teller, Copied):      # else it would have read on in the answer to a copy, which is cut
+                teller._give_up("comparer_busy")
         self.line.close()
 
 

@@ -15,6 +15,7 @@ import pytest
 from proxy.comparison.answers import answer_of
 from proxy.core.compare.pair import CompiledRules, compare
 from proxy.core.compare.values import Difference, Kind, Rules
+from proxy.dataplane.worker import Worker
 from proxy.ipc.pairs import Answered
 from tests.support.origins import Origin, Peer, answering, ok, silent
 from tests.support.packing import CODINGS, packed
@@ -383,6 +384,38 @@ def test_a_comparer_that_does_not_read_costs_pairs_and_nothing_else(story: Story
             assert len(client.ask(get()).body) == 200_000
         worker.wait_until(lambda worker: worker.shadows.is_quiet)
         assert worker.count("shadow_skipped_total", "all", "comparer_busy") >= 20
+
+
+def test_pairs_that_wait_for_a_comparer_that_dies_are_counted_as_lost(story: Story) -> None:
+    body, other = ok(b"x" * 200_000), ok(b"y" * 200_000)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        address = f"turnout-test-{uuid.uuid4().hex}"
+        deaf.bind("\0" + address)
+        deaf.listen(1)
+        worker = shadowed(story, story.strict(lambda _: body), story.strict(lambda _: other), comparer=address)
+        worker.wait_until(lambda worker: worker.shadows.line._transport is not None)
+        client = story.client(worker)
+        for _ in range(8):
+            client.ask(get())
+        worker.wait_until(lambda worker: worker.shadows.is_quiet)
+        assert worker.count("shadow_skipped_total", "all", "comparer_busy") == 0
+    worker.wait_until(lambda worker: worker.shadows.line._transport is None)
+    assert worker.count("shadow_skipped_total", "all", "comparer_busy") >= 6    # it was written one or two of them
+
+
+def test_pairs_that_are_not_told_when_the_worker_leaves_are_counted_as_lost(story: Story, comparer: Listener) -> None:
+    def have_no_time(worker: Worker) -> None:
+        worker.shadows.chores._timer = worker.loop.call_later(3600, lambda: None)
+
+    worker = told(story, comparer, story.strict(), story.strict())
+    worker.call(have_no_time)
+    with worker.connect() as client:
+        for _ in range(3):
+            client.ask(get())
+    worker.wait_until(lambda worker: len(worker.shadows.chores._waiting) == 3)
+    assert worker.drain(5.0) == 0
+    assert worker.count("shadow_skipped_total", "all", "comparer_busy") == 3
+    assert comparer.pairs == []
 
 
 def test_a_comparer_that_comes_back_is_found_again(story: Story) -> None:
