@@ -35,7 +35,6 @@ class Service:
         self._channel: Channel | None = None
         self._orphan: Orphan | None = None
         self._is_quiet = False
-        self._early: list[Message] = []
         self._sequence = 0
         self._leave: asyncio.Future[float] | None = None
 
@@ -45,8 +44,6 @@ class Service:
         self._leave = loop.create_future()
         self._channel = await open_channel(self._socket, self._on_message, self._on_closed)
         self._send(Ready())
-        for message in self._early:
-            self._on_message(message)
         within_s = await self._leave
         worker = self._worker
         if worker is None:
@@ -79,9 +76,6 @@ class Service:
     # ---- the channel
 
     def _on_message(self, message: Message) -> None:
-        if self._channel is None:
-            self._early.append(message)  # the first one may be there before we have our end to answer on
-            return
         match message:
             case Apply(snapshot, cut):
                 if self._worker is None:
