@@ -114,10 +114,11 @@ def test_credentials_of_copies_and_probes_are_not_shown() -> None:
         versions:
           a: {servers: ["http://a"], probe: {path: /, headers: {Authorization: Basic eHg, X-Kind: probe}}}
           b: {servers: ["http://b"]}
-        routes: [{name: r, split: {a: 1, b: 0}, shadow: {to: b, percent: 1, set_headers: {X-Api-Key: eHg, X-Kind: copy}}}]
+        routes:
+          - {name: r, split: {a: 1, b: 0}, shadow: {to: b, percent: 1, set_headers: {X-Api-Key: eHg, X-Kind: copy}}}
         """)
     document = running_document(settings)
-    assert document["versions"]["a"]["probe"]["headers"] == {"Authorization": HIDDEN, "X-Kind": "probe"}
+    assert document["versions"]["a"]["probe"]["headers"] == {"authorization": HIDDEN, "x-kind": "probe"}
     assert document["routes"][0]["shadow"]["set_headers"] == {"X-Api-Key": HIDDEN, "X-Kind": "copy"}
 
 
