@@ -119,7 +119,7 @@ def test_credentials_of_copies_and_probes_are_not_shown() -> None:
         """)
     document = running_document(settings)
     assert document["versions"]["a"]["probe"]["headers"] == {"authorization": HIDDEN, "x-kind": "probe"}
-    assert document["routes"][0]["shadow"]["set_headers"] == {"X-Api-Key": HIDDEN, "X-Kind": "copy"}
+    assert document["routes"][0]["shadow"]["set_headers"] == {"x-api-key": HIDDEN, "x-kind": "copy"}
 
 
 def test_whatever_can_be_written_is_written_back() -> None:
