@@ -16,7 +16,8 @@ FRAME_LIMIT = 8 * 1024 * 1024
 class Answered(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One answer. `head`: status line and fields as they came, redacted. `body`: without transfer coding, redacted.
 
-    `whole`: False where the body was longer than the cap of what is captured. `took_s`: from the request's last
+    `whole`: False where the body is left out; `body` then says why (`too-costly` to clean, `too-large` when decoded),
+    and is empty where it was longer than what is captured. `took_s`: from the request's last
     byte on its way to the server until the answer's last. Where the shadow's server failed to answer, `status` is 0,
     `body` says how (`connect`, `closed`, `broken`, `timeout`), and the rest means nothing.
     """

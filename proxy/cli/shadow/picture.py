@@ -24,6 +24,7 @@ _WHY_SKIPPED = {
     "beyond_rate": "more than `compare.per_second`",
     "answer_too_large": "answers longer than `compare.max_body`", "answer_cut": "answers longer than is captured",
     "answer_coding": "in a content coding that is not read", "answer_corrupt": "broken compression on both sides",
+    "answer_too_costly": "answers that would take too long to be rid of secrets",
     "answer_bomb": "compressed more than anything honest",
     "answer_hidden": "one of the two answers is hidden as a whole",
 }

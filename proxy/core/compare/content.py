@@ -23,12 +23,14 @@ _FREE = 65_536
 _TEXT = re.compile(r"text/.*|application/(?:.*\+xml|xml|javascript|ecmascript|x-www-form-urlencoded|x-ndjson|graphql|"
                    r"yaml|x-yaml|toml|.*\+yaml)|image/svg\+xml")
 _JSON = re.compile(r"application/(?:.*\+)?json|text/json|.*\+json")
+_LEFT_OUT = {b"too-costly": "too-costly", b"too-large": "too-large"}
+"""What stands in place of a body that is not there."""
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Why a body could not be compared: `cut`, `too-large`, `bomb`, `corrupt`, `coding`."""
+    """Why a body could not be compared: `cut`, `too-costly`, `too-large`, `bomb`, `corrupt`, `coding`."""
 
     reason: str
 
@@ -80,7 +82,7 @@ def text(answer: Answer, body: bytes) -> str:
 def decoded(answer: Answer, most: int) -> bytes | Skipped:
     """The body without its content coding: at most `most` bytes, or why there is none."""
     if not answer.whole:
-        return Skipped("cut")
+        return Skipped(_LEFT_OUT.get(answer.body, "cut"))
     if len(answer.body) > most:
         return Skipped("too-large")
     named = coding(answer)

@@ -65,7 +65,9 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response, as captured: `whole` is False where the body was cut at a cap. `took_s`: until its last byte.
+    """One response, as captured: `whole` is False where the body is left out, since it was longer than what is
+    captured, or for what `body` then says: `too-costly` to rid of secrets, `too-large` when decoded. `took_s`: until
+    its last byte.
 
     `status` is 0 where there is none, through the server's fault: `body` then says how it failed.
     """

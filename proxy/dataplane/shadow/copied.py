@@ -16,12 +16,15 @@ from proxy.dataplane.shadow.evidence import Captured, pair_of
 from proxy.http1.request import CHUNKED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxy.core.balance import LeastInFlight
     from proxy.dataplane.servers import ServerPool
     from proxy.dataplane.shadow.shadows import RouteShadow
     from proxy.dataplane.site import Site
     from proxy.dataplane.worker import Worker
     from proxy.http1.request import Request
+    from proxy.ipc.pairs import Pair
 
 COLLECTED = 64 * 1024
 """Bodies of a known length up to this are sent when they are whole: a client that leaves in the middle of one leaves no
@@ -35,8 +38,8 @@ class Copied:
     is passed on as it comes, and nothing of it kept."""
 
     __slots__ = ("_control", "_control_head", "_control_servers", "_copies", "_copy", "_is_answered", "_is_beyond",
-                 "_primary", "_reserved", "_taken", "body", "bounds", "connect_s", "head", "id", "is_chunked",
-                 "is_sent", "is_streamed", "keepalive_s", "method", "shadow", "target", "worker")
+                 "_primary", "_reserved", "_taken", "_telling", "body", "bounds", "connect_s", "head", "id",
+                 "is_chunked", "is_sent", "is_streamed", "keepalive_s", "method", "shadow", "target", "worker")
 
     def __init__(self, shadow: RouteShadow, worker: Worker, site: Site, request: Request, name: bytes,
                  head: bytes) -> None:
@@ -65,6 +68,7 @@ class Copied:
         self._control_head = head if self._control_servers is not None else b""
         self._copies = 1 if self._control_servers is None else 2        # that have not ended
         self._is_answered = False
+        self._telling: Iterator[Pair | None] | None = None
         # An edited head is another one: beside the control's where there is a control, else in its place.
         more = len(self.head) - (0 if self._control_head else len(head))
         self._is_beyond = self.head is not head and more > 0 and not self.reserve(more)
@@ -236,16 +240,27 @@ class Copied:
                 self.worker.shadows.chores.add(self._tell)
 
     def _tell(self) -> None:
+        """One step of telling the comparer."""
         primary, copy, control = self._primary, self._copy, self._control
+        pair = None
+        is_done = True
         try:
-            if primary is not None and copy is not None:
-                pair = pair_of(self, primary, copy, control if control is not None and control.status else None)
-                if not self.shadow.line.send(pair):
-                    self.shadow.budget.skip("comparer_busy")
+            if primary is None or copy is None:
+                return
+            if self._telling is None:
+                has_control = control is not None and control.status
+                self._telling = pair_of(self, primary, copy, control if has_control else None)
+            pair = next(self._telling)
+            is_done = pair is not None
+            if pair is not None and not self.shadow.line.send(pair):
+                self.shadow.budget.skip("comparer_busy")
         finally:
-            self._let_go()
+            if is_done:
+                self._let_go()
+            else:
+                self.worker.shadows.chores.add(self._tell)
 
     def _let_go(self) -> None:
         self.give_back(self._reserved)
         self.body = []
-        self._copy = self._control = self._primary = None
+        self._copy = self._control = self._primary = self._telling = None

@@ -20,6 +20,8 @@ from proxy.http1.request import CHUNKED
 from proxy.ipc.pairs import Answered, Pair
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from proxy.dataplane.shadow.copied import Copied
     from proxy.dataplane.shadow.copy import Copy
 
@@ -33,8 +35,17 @@ _UNPACKED = 64 * 1024
 """What a request's body may grow by when it is decoded."""
 _TYPE = re.compile(rb"\r\ncontent-type:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
+_JSON = re.compile(rb"json", re.IGNORECASE)
+_MULTIPART = re.compile(rb"multipart/", re.IGNORECASE)
+
 STEPS = 5_000
-"""What cleaning one body may cost, in steps of up to a microsecond; what would cost more is told as not whole."""
+"""What cleaning one body may cost, in steps of up to a microsecond; of what would cost more only that is told."""
+LONGEST = 512 * 1024
+"""Bytes of a body that may be cleaned: only to look at so many takes milliseconds, and clients wait meanwhile."""
+SHORT = 4 * 1024
+"""Bytes that cost little, whatever they are."""
+COSTLY = b"too-costly"
+"""Told in place of a body that is left out because cleaning it would take too long."""
 
 
 class Captured:
@@ -51,10 +62,11 @@ class Captured:
         self.took_s = 0.0
 
 
-def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None) -> Pair:
-    """What the comparer is told of a request. Bodies that are all the same are left out: equal is equal.
+def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None) -> Iterator[Pair | None]:
+    """What the comparer is told of a request, at the end; None after each step of work that another may come between.
 
-    That is what most of them are, and cleaning and sending them is most of what a pair costs.
+    Bodies that are all the same are left out: equal is equal. That is what most of them are, and cleaning and sending
+    them is most of what a pair costs.
     """
     shadow = copied.shadow
     salt, most = shadow.salt, shadow.plan.capture
@@ -64,13 +76,23 @@ def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None)
     bodies = [_joined(answer.pieces) for answer in answers]
     if not wanted and all(body == bodies[0] for body in bodies) and _coding(primary.head) == _coding(answers[-1].head):
         bodies = [b""] * len(bodies)
-    told = [_answered(answer, body, salt, most) for answer, body in zip(answers, bodies, strict=True)]
+    told = []
+    for answer, body in zip(answers, bodies, strict=True):
+        coding = _coding(answer.head) if body else b""
+        plain = decoded(_coded(coding, body), min(most, LONGEST)) if coding else body
+        if coding:
+            yield None
+        if isinstance(plain, Skipped) and plain.reason == "too-large" and most > LONGEST:
+            plain = Skipped("too-costly")
+        told.append(_answered(answer, body, plain, salt))
+        if body:
+            yield None
     if not copy.status:
         told.insert(1, Answered(0, b"", copy.failure.encode(), True, 0.0))
-    head, body, left_out = _request(copied, salt) if wanted else (b"", b"", "")
-    return Pair(
+    head, request_body, left_out = _request(copied, salt) if wanted else (b"", b"", "")
+    yield Pair(
         shadow.route, shadow.version, shadow.plan.to, copied.method, redacted_target(copied.target, salt), copied.id,
-        time.time(), told[0], told[1], told[2] if control is not None else None, head, body, left_out)
+        time.time(), told[0], told[1], told[2] if control is not None else None, head, request_body, left_out)
 
 
 def _joined(pieces: list[bytes]) -> bytes:
@@ -82,17 +104,19 @@ def _coding(head: bytes) -> bytes:
     return b", ".join(_CODED.findall(head))
 
 
-def _answered(answer: Captured | Copy, body: bytes, salt: bytes, most: int) -> Answered:
+def _coded(coding: bytes, body: bytes) -> Answer:
+    return Answer(0, ((b"content-encoding", coding),), body)
+
+
+def _answered(answer: Captured | Copy, body: bytes, plain: bytes | Skipped, salt: bytes) -> Answered:
+    """`plain`: the body without its content coding."""
     head, whole = answer.head, answer.whole
-    if body:
-        coding = _coding(head)
-        plain = decoded(Answer(answer.status, ((b"content-encoding", coding),), body), most) if coding else body
-        if isinstance(plain, Skipped):
-            body, whole = _stand_in(plain.reason, body, salt)
-        else:
-            head = _CODED.sub(b"", head) if coding else head
-            cleaned = _clean_body(head, plain, salt)
-            body, whole = (b"", False) if cleaned is None else (cleaned, whole)
+    if isinstance(plain, Skipped):
+        body, whole = _stand_in(plain.reason, body, salt)
+    elif body:
+        head = _CODED.sub(b"", head)
+        cleaned = _clean_body(head, plain, salt)
+        body, whole = (COSTLY, False) if cleaned is None else (cleaned, whole)
     return Answered(answer.status, _clean_head(head, salt), body, whole, answer.took_s)
 
 
@@ -104,9 +128,9 @@ def _stand_in(reason: str, body: bytes, salt: bytes) -> tuple[bytes, bool]:
     """
     if reason in ("corrupt", "bomb"):
         return b"\0", True
-    if reason == "coding":
+    if reason == "coding" and len(body) <= LONGEST:
         return blake2b(body, key=salt, digest_size=16).hexdigest().encode(), True
-    return b"", False
+    return b"too-large" if reason == "too-large" else COSTLY, False
 
 
 def _clean_head(head: bytes, salt: bytes) -> bytes:
@@ -168,7 +192,7 @@ def _request_body(copied: Copied, salt: bytes) -> tuple[bytes, str]:
         if not decoder.done:        # chunks so small are not worth the time
             return b"", "framing"
     coding = _coding(copied.head)
-    plain = decoded(Answer(0, ((b"content-encoding", coding),), body), len(body) + _UNPACKED) if coding else body
+    plain = decoded(_coded(coding, body), len(body) + _UNPACKED) if coding else body
     if isinstance(plain, Skipped):
         return b"", "costly" if plain.reason in ("too-large", "bomb") else "coding"
     cleaned = _clean_body(copied.head, plain, salt)
@@ -177,5 +201,23 @@ def _request_body(copied: Copied, salt: bytes) -> tuple[bytes, str]:
 
 def _clean_body(head: bytes, body: bytes, salt: bytes) -> bytes | None:
     """None where that would take too long."""
-    kind = _TYPE.search(head)
-    return redacted_within(body, salt, b"" if kind is None else kind[1], STEPS)
+    found = _TYPE.search(head)
+    kind = b"" if found is None else found[1]
+    return None if _is_costly(kind, body) else redacted_within(body, salt, kind, STEPS)
+
+
+def _is_costly(kind: bytes, body: bytes) -> bool:
+    """Whether a body is too long to be looked at, or holds too much of what cleaning stops at, measured in steps."""
+    if len(body) > LONGEST:
+        return True
+    if len(body) <= SHORT:
+        return False
+    steps = 2 * body.count(b"://") + body.count(b"<") // 10
+    if _MULTIPART.match(kind):
+        steps += 3 * body.count(b"--")
+    elif not _JSON.search(kind):
+        pairs = body.count(b":") + body.count(b"=")
+        steps += 3 * min(body.count(b"\n"), pairs)
+        if not kind:                        # a form, say
+            steps += pairs // 2 if body[:1] not in b"{[\"<" else 0
+    return steps > STEPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import socket
 import threading
@@ -15,6 +16,7 @@ import pytest
 from proxy.comparison.answers import answer_of
 from proxy.core.compare.pair import CompiledRules, compare
 from proxy.core.compare.values import Difference, Kind, Rules
+from proxy.dataplane.shadow.chores import Chores
 from proxy.dataplane.worker import Worker
 from proxy.ipc.pairs import Answered
 from tests.support.origins import Origin, Peer, answering, ok, silent
@@ -181,6 +183,7 @@ def test_a_body_that_cannot_be_decoded_differs_from_one_that_is_another(
     (pair,) = comparer.wait(1)
     found = compare(CompiledRules(Rules()), answer_of(pair.primary), answer_of(pair.shadow))
     assert [(each.path, each.kind) for each in found.differences] == [("body", kind)]
+    assert kind == "encoding" or found.differences[0].shadow == "dcb: not decoded", "no digest"
 
 
 def test_a_body_whose_coding_stands_in_a_second_field_is_decoded(story: Story, comparer: Listener) -> None:
@@ -271,12 +274,53 @@ def test_of_an_answer_that_is_too_large_not_even_the_end_is_told(story: Story, c
     assert (pair.primary.body, pair.primary.whole) == (b"", False)
 
 
-def test_a_body_that_takes_too_long_to_clean_is_told_as_not_whole(story: Story, comparer: Listener) -> None:
-    costly = ok(b"[" + b",".join([b'{"token": "hush"}'] * 5_000) + b"]", JSON)
-    worker = told(story, comparer, story.strict(), story.strict(lambda _: costly))
+@pytest.mark.parametrize(("body", "kind", "coding"), [
+    (b"[" + b",".join([b'{"token": "hush"}'] * 5_000) + b"]", "application/json", ""),
+    (b"x" * 600_000, "application/json", ""),
+    (os.urandom(300_000).hex().encode(), "application/json", "gzip"),
+    (os.urandom(600_000), "application/json", "dcb"),
+    (b"".join(b"k%d: v\n" % n for n in range(10_000)), "text/plain", ""),
+    (b"--b\r\n\r\n" * 10_000, "multipart/form-data; boundary=b", ""),
+    (b"http://a:b@c/?x=y " * 5_000, "text/plain", ""),
+    (b"<" * 100_000, "text/html", ""),
+    (b"a=b&" * 20_000, "", ""),
+], ids=["secrets", "long", "packed and long", "long and unknown", "lines", "parts", "URLs", "markup", "a form"])
+def test_a_body_that_takes_too_long_to_clean_is_not_told_but_that_it_does(
+        story: Story, comparer: Listener, body: bytes, kind: str, coding: str) -> None:
+    fields = [f"{name}: {value}".encode() for name, value in (("Content-Type", kind), ("Content-Encoding", coding))
+              if value]
+    costly = ok(packed("gzip", body) if coding == "gzip" else body, *fields)
+    worker = told(story, comparer, story.strict(), story.strict(lambda _: costly), compare='{"max_body": 4000000}')
     worker.ask(get())
     (pair,) = comparer.wait(1)
-    assert (pair.shadow.status, pair.shadow.body, pair.shadow.whole) == (200, b"", False)
+    assert (pair.shadow.status, pair.shadow.body, pair.shadow.whole) == (200, b"too-costly", False)
+    found = compare(CompiledRules(Rules()), answer_of(pair.primary), answer_of(pair.shadow))
+    assert found.skipped == "too-costly"
+
+
+def test_other_work_comes_between_the_bodies_of_a_pair(
+        story: Story, comparer: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[object] = []
+    add = Chores.add
+
+    def counted(chores: Chores, work: Callable[[], None]) -> None:
+        steps.append(work)
+        add(chores, work)
+
+    monkeypatch.setattr(Chores, "add", counted)
+    answers = iter([ok(packed("gzip", b"first"), b"Content-Encoding: gzip"), ok(b"again")])
+    worker = told(story, comparer, story.strict(lambda _: next(answers)), story.strict(), control=True)
+    worker.ask(get("/", "Accept-Encoding: gzip"))
+    comparer.wait(1)
+    assert len(steps) == 5, "to unpack one, to clean three, and to tell of them"
+
+
+def test_honest_bodies_of_a_quarter_of_a_mebibyte_are_told(story: Story, comparer: Listener) -> None:
+    honest = json.dumps([{"id": n, "name": f"item {n}", "tags": ["a", "b"]} for n in range(4_000)]).encode()
+    worker = told(story, comparer, story.strict(), story.strict(lambda _: ok(honest, JSON)))
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    assert (pair.shadow.body, pair.shadow.whole) == (honest, True)
 
 
 def test_a_bomb_is_not_unpacked(story: Story, comparer: Listener) -> None:
@@ -284,7 +328,7 @@ def test_a_bomb_is_not_unpacked(story: Story, comparer: Listener) -> None:
     worker = told(story, comparer, story.strict(), story.strict(lambda _: bomb))
     worker.ask(get())
     (pair,) = comparer.wait(1)
-    assert (pair.shadow.body, pair.shadow.whole) == (b"", False)
+    assert (pair.shadow.body, pair.shadow.whole) == (b"too-large", False)
 
 
 def test_with_a_control_the_version_that_answered_is_asked_again(story: Story, comparer: Listener) -> None:
