@@ -178,10 +178,11 @@ class LeastInFlight(Generic[T]):
         levels[count][server] = None
 
     def _least_busy(self, excluding: Collection[T]) -> T | None:
-        """Not O(1): it looks past those that do not take part. Only retries come here, and choices in a slow start."""
+        """Of those that may have one more. Not O(1): it looks past those that do not take part. Only retries come here,
+        and choices in a slow start."""
         sitting_out = self._who_sits_out() if self._parts else ()
         spare: T | None = None
-        for level in self._levels[self._lowest :]:
+        for level in self._levels[self._lowest : self.most]:
             for server in level:
                 if server in excluding:
                     continue
@@ -191,7 +192,7 @@ class LeastInFlight(Generic[T]):
                     return server
                 if spare is None:
                     spare = server
-        return spare                       # better one that is still warming up than none
+        return spare                       # better one that is still warming up than none, or than one that is full
 
     def _who_sits_out(self) -> set[T]:
         """Each takes part whenever its parts of the choices so far have added up to a whole one."""

@@ -23,6 +23,7 @@ class Balancing(RuleBasedStateMachine):
         self.inside = set(self.servers)
         self.counts = dict.fromkeys(NAMES, 0)
         self.most = self.limit = UNBOUNDED
+        self.parts: dict[str, float] = {}
 
     @property
     def total(self) -> int:
@@ -41,7 +42,8 @@ class Balancing(RuleBasedStateMachine):
             assert not allowed
             return multiple()
         assert server in allowed
-        assert self.counts[server] == min(self.counts[name] for name in self.inside - excluding)
+        if not self.parts:
+            assert self.counts[server] == min(self.counts[name] for name in self.inside - excluding)
         self.counts[server] += 1
         return server
 
@@ -71,6 +73,11 @@ class Balancing(RuleBasedStateMachine):
     def cap(self, most: int, limit: int) -> None:
         self.balance.most, self.balance.limit = most, limit
         self.most, self.limit = most, limit
+
+    @rule(cold=st.sets(st.sampled_from(NAMES)))
+    def some_warm_up(self, cold: set[str]) -> None:
+        self.parts = dict.fromkeys(cold & set(self.servers), 0.1)
+        self.balance.give_parts(self.parts)
 
     @precondition(lambda self: self.inside)
     @rule()
@@ -104,6 +111,14 @@ def test_a_server_that_warms_up_alone_takes_everything() -> None:
     balance.give_parts({"cold": 0.1})
     balance.choose_from(["cold"])
     assert [balance.acquire() for _ in range(3)] == ["cold"] * 3
+
+
+def test_a_server_that_warms_up_takes_what_finds_the_others_full() -> None:
+    balance = LeastInFlight(("warm", "cold"))
+    balance.most = 1
+    balance.give_parts({"cold": 0.1})
+    balance.acquire_this("warm")
+    assert [balance.acquire(), balance.acquire()] == ["cold", None]
 
 
 def test_what_was_never_acquired_cannot_be_released() -> None:
