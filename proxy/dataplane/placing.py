@@ -40,6 +40,8 @@ class Placing(ABC):
     """Whether it has waited for its place, and now has it."""
     _waiting: bytes | None = None
     """The head, while it waits."""
+    _waits_since = 0.0
+    """Since when it has waited for its place, of the worker's clock."""
     _trying_since = 0.0
     """Since when servers have time to answer it, where that is later than its begin."""
     _rescued: Backend | None = None
@@ -162,14 +164,19 @@ class Placing(ABC):
         self._choice = Choice(home.index, home.version, choice.reason if choice is not None else "split", cookie)
 
     def _no_place(self, head: bytes) -> None:
-        """Wait until there is a place, if there is room to wait."""
-        backend = self._backend
+        """Wait until there is a place, if there is room to wait; who was called is there still, and waits on."""
+        backend: Backend = self._backend  # type: ignore[assignment]
+        places = backend.fleet.places
         if self._upload is not None:
             self._upload.flow_to(None)
-        if self.is_called or not backend.fleet.places.wait(self, backend.priority):  # type: ignore[union-attr]
-            self._refuse_place()
+        if self.is_called:
+            places.wait_on(self, backend.priority, self._waits_since)
         else:
-            self._waiting = head
+            self._waits_since = self.client.worker.clock()
+            if not places.wait(self, backend.priority):
+                self._refuse_place()
+                return
+        self._waiting = head
 
     def no_place(self) -> None:
         """It has waited in vain."""

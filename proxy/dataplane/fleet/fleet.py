@@ -15,7 +15,7 @@ from proxy.core.health.breaker import VersionBreaker
 from proxy.core.health.standing import Standing, VersionState, is_panic, version_state
 from proxy.core.retry import IDEMPOTENT
 from proxy.dataplane.fleet.member import Member, Trial
-from proxy.dataplane.fleet.places import Places
+from proxy.dataplane.fleet.places import EVERYBODY, NOBODY, REPEATABLES, THE_REGARDLESS, Places
 from proxy.ipc.messages import Noticed
 
 if TYPE_CHECKING:
@@ -128,22 +128,35 @@ class Fleet(LeastInFlight["ServerPool"]):
 
     # ---- who takes a request
 
-    def may_be_tried(self, by: Placing | None = None) -> bool:
-        """Whether a request may find out now if the version, or one of its servers, is well again.
-
-        `by`: this one; None: one that waits for that.
-        """
-        if by is not None and not self.places.has_place(by):
+    def may_be_tried(self, by: Placing) -> bool:
+        """Whether this request may find out now if the version, or one of its servers, is well again."""
+        if not self.places.has_place(by):
             return False
         if self.breaker.state != "closed":
-            return self.breaker.has_trial_left and any(
-                not member.drained and self.in_flight(member.pool) < self.most for member in self._members.values())
-        return bool(self._on_trial) and self._due_trial(by, ()) is not None
+            return self.breaker.has_trial_left and self._has_anyone
+        return bool(self._on_trial) and self._due_trial(self._may_try_first(by), ()) is not None
+
+    def who_finds_place(self) -> Collection[int]:
+        """Of those who wait, the kinds that would be given a server if one of them were called now."""
+        if self.total_in_flight >= self.limit:
+            return NOBODY
+        if self.has_room:
+            return EVERYBODY
+        if self.breaker.state != "closed":
+            if self.breaker.has_trial_left and self._has_anyone:
+                return EVERYBODY
+        elif self._on_trial and self._due_trial(self.down, ()) is not None:
+            return EVERYBODY
+        elif self._on_trial and self._due_trial(True, ()) is not None:
+            return REPEATABLES
+        return THE_REGARDLESS if self.down and self._has_anyone else NOBODY
 
     def has_other(self, tried: Collection[ServerPool]) -> bool:
-        """Whether there is a server that was not tried yet, and that would be given a request."""
-        return any(member.pool not in tried and not member.drained and (self.down or self.takes(member.pool))
-                   for member in self._members.values())
+        """Whether there is a server that was not tried yet, and that would be given a request which has a place, and
+        gives that back first."""
+        return self.total_in_flight <= self.limit and any(
+            member.pool not in tried and not member.drained and (self.down or self.takes(member.pool))
+            and self.in_flight(member.pool) < self.most for member in self._members.values())
 
     def choose(self, asker: Placing, excluding: Collection[ServerPool] = ()) -> ServerPool | None:
         """The server for this request where all is not well, counted on it; None where there is no place for it."""
@@ -167,21 +180,29 @@ class Fleet(LeastInFlight["ServerPool"]):
                 return None
             asker.trial = Trial("version", self.breaker.epoch)
             return pool
-        member = self._due_trial(asker, excluding) if self._on_trial else None
+        member = self._due_trial(self._may_try_first(asker), excluding) if self._on_trial else None
         if member is None or not member.ejector.take_trial():
             return None
         asker.trial = Trial("server", member.ejector.epoch)
         return self.acquire_this(member.pool)
 
-    def _due_trial(self, asker: Placing | None, excluding: Collection[ServerPool]) -> Member | None:
-        """The server that this request is to try; None: any that waits, which has nowhere else to go."""
+    def _may_try_first(self, asker: Placing) -> bool:
+        """Whether it may try a server at once: it may be repeated, or has waited, and has nowhere else to go."""
+        return asker.request.method in IDEMPOTENT or (asker.is_called and self.down)
+
+    def _due_trial(self, first: bool, excluding: Collection[ServerPool]) -> Member | None:
+        """The server that a request is to try. `first`: whether it is one that may do so at once."""
         patient_until = self._worker.clock() - REPEATABLE_FIRST_S
-        fit = asker is None or asker.request.method in IDEMPOTENT or (asker.is_called and self.down)
         for member in self._on_trial:
-            if (fit or member.ejector.until < patient_until) and member.ejector.has_trial_left \
+            if (first or member.ejector.until < patient_until) and member.ejector.has_trial_left \
                     and member.pool not in excluding and self.in_flight(member.pool) < self.most:
                 return member
         return None
+
+    @property
+    def _has_anyone(self) -> bool:
+        """Whether a server may take one more request that is not drained, in or not."""
+        return any(not member.drained and self.in_flight(member.pool) < self.most for member in self._members.values())
 
     def _anyone(self, excluding: Collection[ServerPool]) -> ServerPool | None:
         """The least busy of all servers that are not drained, well ones first."""

@@ -1,7 +1,8 @@
 """How many requests a version is given at once, and who waits for the next place.
 
-Invariant: while somebody waits nobody overtakes, except by what `core.overload.waiting` says; whoever waited too long,
-or finds the room full, is told so at once.
+Invariants: while somebody waits nobody overtakes, except by what `core.overload.waiting` says; whoever waited too long,
+or finds the room full, is told so at once; a free place is given to the first of those who can take it, and who is
+called but finds none after all waits on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from proxy.core.balance import UNBOUNDED
 from proxy.core.overload.gradient import Gradient
 from proxy.core.overload.waiting import WaitingRoom
+from proxy.core.retry import IDEMPOTENT
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
     from proxy.dataplane.fleet.fleet import Fleet
     from proxy.dataplane.placing import Placing
     from proxy.telemetry.fleets import FleetTally
+
+REPEATABLE, REGARDLESS = 1, 2
+"""What is asked of who waits: whether its request may be repeated, and whether it goes to a version that is down. Each
+of the four kinds is the sum of what holds for it."""
+EVERYBODY, NOBODY = frozenset(range(4)), frozenset[int]()
+REPEATABLES = frozenset(kind for kind in EVERYBODY if kind & REPEATABLE)
+THE_REGARDLESS = frozenset(kind for kind in EVERYBODY if kind & REGARDLESS)
 
 
 class Places:
@@ -79,7 +88,7 @@ class Places:
         if self.room.most <= 0:
             self._tally.shed("no-place")
             return False
-        goes = self.room.enter(asker, priority, self._clock())
+        goes = self.room.enter(asker, priority, self._clock(), _kind(asker))
         if goes is not None:
             self._tally.shed("queue-full")
         if goes is asker:
@@ -89,6 +98,11 @@ class Places:
         if goes is not None:
             self._loop.call_soon(goes.no_place)     # its client may be the one whose data is being read
         return True
+
+    def wait_on(self, asker: Placing, priority: int, since: float) -> None:
+        """It was called, and has found no place after all: let it wait as if it had not been. `since`: of the clock."""
+        self.room.back(asker, priority, since, _kind(asker))
+        self._fleet.calm = self._fleet.silent = False
 
     def shed(self, reason: str) -> None:
         """Count a request that was sent away."""
@@ -108,20 +122,15 @@ class Places:
         self._calling = False
         room = self.room
         for _ in range(len(room)):      # who goes elsewhere may come back
-            asker = room.next(self._clock()) if self._has_free else None
+            kinds = self._fleet.who_finds_place()
+            asker = room.next(self._clock(), kinds) if kinds else None
             if asker is None:
                 break
             asker.place_free()
+            if asker in room:           # it found none, by a snapshot of the meantime: the others are called later
+                break
         if not room:
             self._fleet.recalm()
-
-    @property
-    def _has_free(self) -> bool:
-        """Whether whoever is called now would find a place."""
-        fleet = self._fleet
-        if fleet.total_in_flight >= fleet.limit:
-            return False
-        return fleet.has_room or fleet.may_be_tried() or (fleet.down and any(asker.regardless for asker in self.room))
 
     def version_down(self) -> None:
         """Nobody waits for a version that is down, unless the operator wants it."""
@@ -156,3 +165,7 @@ class Places:
 
 def _has_to_go(asker: Placing) -> bool:
     return not asker.is_held
+
+
+def _kind(asker: Placing) -> int:
+    return REPEATABLE * (asker.request.method in IDEMPOTENT) + REGARDLESS * asker.regardless

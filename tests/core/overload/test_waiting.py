@@ -132,6 +132,71 @@ def test_nobody_waits_twice() -> None:
         room.enter("a", HIGH, 0.1)
 
 
+def test_a_place_for_one_kind_is_given_to_the_first_of_it() -> None:
+    room = a_room()
+    for at, (waiter, priority, kind) in enumerate((("a", NORMAL, 0), ("b", NORMAL, 1), ("c", HIGH, 0), ("d", NORMAL, 2),
+                                                   ("e", LOW, 1))):
+        room.enter(waiter, priority, at / 100, kind)
+    assert room.next(0.1, {3}) is None
+    assert [room.next(0.1, {1, 2}) for _ in range(4)] == ["b", "d", "e", None]
+    assert served(room, 0.1) == ["c", "a"]
+
+
+def test_in_a_queue_that_stands_the_last_come_of_a_kind_is_first() -> None:
+    room = a_room()
+    for at, kind in enumerate((1, 1, 0, 1, 0)):
+        room.enter(str(at), NORMAL, at / 10, kind)
+    assert [room.next(STANDS + 0.01, {1}) for _ in range(4)] == ["3", "1", "0", None]
+    assert served(room, STANDS + 0.01) == ["4", "2"]
+
+
+@pytest.mark.parametrize("now", [0.4, 0.8])
+def test_who_is_back_has_its_old_place(now: float) -> None:
+    room = a_room()
+    for at, waiter in enumerate("abcd"):
+        room.enter(waiter, NORMAL, at / 10)
+    first = room.next(now)
+    assert first == ("a" if now < STANDS else "d")
+    room.back(first, NORMAL, "abcd".index(first) / 10)
+    assert served(room, now) == (list("abcd") if now < STANDS else list("dcba"))
+
+
+def test_who_is_back_as_another_is_among_those_who_came_when_it_did() -> None:
+    room = a_room()
+    room.enter("a", NORMAL, 0.0)
+    for at, waiter in enumerate("bcd", 1):
+        room.enter(waiter, HIGH, at / 10, kind=1)
+    assert room.next(0.4, {0}) == "a"
+    room.enter("x", NORMAL, 0.4)
+    assert room.next(0.4, {0}) == "x"
+    room.back("a", HIGH, 0.25, kind=1)
+    room.back("x", HIGH, 0.4, kind=0)
+    assert served(room, 0.45) == ["b", "c", "a", "d", "x"]
+
+
+def test_who_is_back_is_late_when_it_would_have_been() -> None:
+    room = a_room(most=2)
+    room.enter("a", NORMAL, 0.0)
+    room.enter("b", NORMAL, 0.9)
+    assert room.next(0.95, {0}) == "b"
+    room.leave("a")
+    room.back("b", NORMAL, 0.9)
+    assert room.late(1.85) == []
+    assert room.late(1.95) == ["b"]
+
+
+def test_who_is_back_goes_for_nobody_and_is_no_one_else() -> None:
+    room = a_room(most=2)
+    for waiter in "ab":
+        room.enter(waiter, NORMAL, 0.0)
+    room.most = 1
+    assert room.next(0.1) == "a"
+    room.back("a", NORMAL, 0.0)
+    assert len(room) == 2
+    with pytest.raises(ValueError, match="already"):
+        room.back("a", NORMAL, 0.0)
+
+
 def test_very_many_are_served_in_their_order() -> None:
     room: WaitingRoom[int] = WaitingRoom(40_000, 1.0)
     for waiter in range(40_000):
@@ -140,7 +205,7 @@ def test_very_many_are_served_in_their_order() -> None:
 
 
 class OneRoom(RuleBasedStateMachine):
-    """Against a naive model: a list of (waiter, priority, entered)."""
+    """Against a naive model: a list of (waiter, priority, entered, kind)."""
 
     @initialize(most=st.integers(0, 6), wait_s=st.sampled_from([0.5, 2.0]))
     def begin(self, most: int, wait_s: float) -> None:
@@ -148,23 +213,23 @@ class OneRoom(RuleBasedStateMachine):
         self.most, self.wait_s = most, wait_s
         self.now = 0.0
         self.names = 0
-        self.waiting: list[tuple[int, int, float]] = []
+        self.waiting: list[tuple[int, int, float, int]] = []
         self.stands_since: dict[int, float] = {}
 
     def remove(self, waiter: int) -> None:
         self.waiting = [each for each in self.waiting if each[0] != waiter]
-        left = {priority for _, priority, _ in self.waiting}
+        left = {priority for _, priority, _, _ in self.waiting}
         self.stands_since = {priority: at for priority, at in self.stands_since.items() if priority in left}
 
-    def is_late(self, each: tuple[int, int, float]) -> bool:
+    def is_late(self, each: tuple[int, int, float, int]) -> bool:
         return self.now - each[2] >= self.wait_s
 
     @rule(passed_s=st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0, 5.0]))
     def time_passes(self, passed_s: float) -> None:
         self.now += passed_s
 
-    @rule(priority=st.integers(0, 2), times=st.integers(1, 4))
-    def some_come(self, priority: int, times: int) -> None:
+    @rule(priority=st.integers(0, 2), times=st.integers(1, 4), kind=st.integers(0, 2))
+    def some_come(self, priority: int, times: int, kind: int) -> None:
         for _ in range(times):
             self.names += 1
             goes = None
@@ -175,15 +240,15 @@ class OneRoom(RuleBasedStateMachine):
             if goes != self.names:
                 if goes is not None:
                     self.remove(goes)
-                self.waiting.append((self.names, priority, self.now))
+                self.waiting.append((self.names, priority, self.now, kind))
                 self.stands_since.setdefault(priority, self.now)
-            assert self.room.enter(self.names, priority, self.now) == goes
+            assert self.room.enter(self.names, priority, self.now, kind) == goes
 
-    @rule()
-    def a_place_is_free(self) -> None:
+    @rule(kinds=st.none() | st.sets(st.integers(0, 2)))
+    def a_place_is_free(self, kinds: set[int] | None) -> None:
         expected = None
         for priority in (2, 1, 0):
-            lane = [each for each in self.waiting if each[1] == priority]
+            lane = [each for each in self.waiting if each[1] == priority and (kinds is None or each[3] in kinds)]
             in_time = [each for each in lane if not self.is_late(each)]
             if in_time:
                 pressed = self.now - self.stands_since[priority] > STANDS * self.wait_s
@@ -191,7 +256,7 @@ class OneRoom(RuleBasedStateMachine):
                 break
         if expected is not None:
             self.remove(expected)
-        assert self.room.next(self.now) == expected
+        assert self.room.next(self.now, kinds) == expected
 
     @rule()
     def somebody_sweeps(self) -> None:
