@@ -134,7 +134,6 @@ class Retrying(Sending):
             return
         if pool is not None and (not self._from_pool or backend.fleet.has_other((*self._excluded, pool))):
             self._excluded = (*self._excluded, pool)
-        backend.tally.retries += 1
         self._start_anew(refusal, detail, self._pause_after(failure, backend.retry))
 
     def _may_retry(self, failure: Failure, status: int = 0) -> bool:
@@ -196,12 +195,16 @@ class Retrying(Sending):
             self._upload.rewind()
 
     def _start_anew(self, refusal: Refusal, detail: str, pause: float = 0.0) -> None:
-        """Make another attempt, by the snapshot of then. The refusal: the answer where no server is left."""
+        """Make another attempt, by the snapshot of then. The refusal: the answer where no server is left.
+
+        It is counted where it is made: it may find that all servers have got full in the meantime.
+        """
+        given_up = self._backend
         if pause > 0:
             self._step_back()
             self._connecting = self.client.worker.spawn(self._start_later(refusal, detail, pause), "back off")
-        elif self._give_up_attempt() and self._choose():
-            self._attempt_elsewhere(refusal, detail)
+        elif self._give_up_attempt() and self._choose() and self._attempt_elsewhere(refusal, detail):
+            given_up.tally.retries += 1  # type: ignore[union-attr]
 
     async def _start_later(self, refusal: Refusal, detail: str, pause: float) -> None:
         await asyncio.sleep(pause)
@@ -218,7 +221,8 @@ class Retrying(Sending):
             self._attempt(self._build_head())
             self.is_called = False
 
-    def _attempt_elsewhere(self, refusal: Refusal, detail: str) -> None:
+    def _attempt_elsewhere(self, refusal: Refusal, detail: str) -> bool:
+        """Whether another server has it now, or it waits for one; it was refused, or is rescued, otherwise."""
         backend = self._backend
         head = self._build_head()
         fleet = backend.fleet  # type: ignore[union-attr]
@@ -226,24 +230,26 @@ class Retrying(Sending):
         pool = fleet.acquire(self._excluded) if fleet.calm else fleet.choose(self, self._excluded)
         self.is_called = False
         if pool is None:
-            self._nobody_is_left(head, refusal, detail)
-            return
+            return self._nobody_is_left(head, refusal, detail)
         self._attempts += 1
         self._tries += 1
         self._pool = pool
         self._set_deadline()
         self._connect(pool, head)           # never on a pooled connection, which may be as stale as the last
+        return True
 
-    def _nobody_is_left(self, head: bytes, refusal: Refusal, detail: str) -> None:
-        """Every server there is has just failed this request, or has no place."""
+    def _nobody_is_left(self, head: bytes, refusal: Refusal, detail: str) -> bool:
+        """Every server there is has just failed this request, or has no place; whether it waits for one."""
         backend = self._backend
         untried = backend is not None and any(pool not in self._excluded for pool in backend.fleet.servers)
         if refusal is WITHDRAWN or (self._rescued is not None and untried):
             self._no_place(head)            # it has failed nowhere, or not here
-        elif backend is not None and self._may_rescue(Failure.CONNECT) and self._affords():
+            return self._waiting is not None
+        if backend is not None and self._may_rescue(Failure.CONNECT) and self._affords():
             self._rescue(backend, refusal, detail)
         else:
             self.fail(refusal, detail)
+        return False
 
     def _rescue(self, candidate: Backend, refusal: Refusal, detail: str) -> None:
         """Have the baseline answer what the candidate could not."""
@@ -270,5 +276,4 @@ class Retrying(Sending):
             self.fail(WITHDRAWN, detail)
             return
         self._count_attempt("withdrawn")
-        backend.tally.retries += 1
         self._start_anew(WITHDRAWN, detail)

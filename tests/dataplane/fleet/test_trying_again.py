@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -188,6 +189,49 @@ def test_a_budget_that_is_spent_leaves_the_answer_of_the_server(story: Story) ->
     assert_adds_up(shop.worker)
 
 
+def test_where_every_other_server_is_full_the_client_has_the_servers_answer_and_the_budget_is_not_spent(
+        story: Story) -> None:
+    one, two = servers(story, *[lambda head: "hold" if b"/held" in head else 503] * 2)
+    once = replace(EVERYTHING, budget=0.0, floor=0.1)
+    shop = Shop(story, [one, two], health=NO_JUDGE, retry=once, load=Load(per_server=1))
+    held = story.client(shop.worker)
+    held.send(get("/held"))
+    shop.worker.wait_until(lambda _: bool(one.heads or two.heads))
+    with shop.worker.connect() as client:
+        refused = [client.ask(get(f"/{number}")) for number in range(5)]
+    assert {(answer.status, answer.body) for answer in refused} == {(503, b"not well")}
+    assert shop.worker.count("retries_total", "all", "old") == 0
+    well = one if b"/held" in one.heads[0] else two
+    well.go_on()
+    assert held.response().status == 200
+    assert 200 in [shop.worker.ask(get(f"/{number}")).status for number in range(2)]
+    assert shop.worker.count("retries_total", "all", "old") == 1
+    assert_adds_up(shop.worker)
+
+
+def test_where_the_version_may_have_less_than_it_has_there_is_no_other_attempt(story: Story) -> None:
+    go = threading.Event()
+
+    def mood(head: bytes) -> Mood:
+        return "hold" if b"/held" in head else go.wait(15) and 503
+
+    two = servers(story, mood, mood)
+    shop = Shop(story, two, health=NO_JUDGE, retry=EVERYTHING, load=Load(in_flight=2))
+    held, failing = story.client(shop.worker), story.client(shop.worker)
+    held.send(get("/held"))
+    shop.worker.wait_until(lambda _: bool(two[0].heads or two[1].heads))
+    failing.send(get("/failing"))
+    shop.worker.wait_until(lambda worker: worker.site.fleets["old"].total_in_flight == 2)
+    shop.worker.call(lambda worker: setattr(worker.site.fleets["old"], "limit", 1))    # as it follows the latency
+    go.set()
+    answer = failing.response()
+    assert (answer.status, answer.body) == (503, b"not well")
+    for server in two:
+        server.go_on()
+    assert held.response().status == 200
+    assert_adds_up(shop.worker)
+
+
 def test_a_budget_is_earned_by_requests(story: Story) -> None:
     bad, good = servers(story, "well", "well")
     shop = Shop(story, [bad, good], health=NO_JUDGE, retry=replace(EVERYTHING, budget=0.2, floor=0.0))
@@ -252,6 +296,7 @@ def test_a_snapshot_of_the_meantime_is_no_reason_to_ask_the_same_server_twice(st
     shop.worker.leap(1.5)
     assert client.response().status == 504
     assert len(server.heads) == 1
+    assert shop.worker.count("retries_total", "all", "old") == 0
 
 
 def test_another_attempt_is_made_at_the_version_that_was_chosen(story: Story) -> None:
@@ -294,6 +339,7 @@ def test_a_request_that_is_paused_is_sent_elsewhere_when_its_version_is_cut_off(
     shop.cut("new", weight=0.0)
     assert client.response().value(b"x-by") == b"old-0"
     assert attempts(shop.worker) == {("new", "error"): 1, ("old", "answered"): 1}
+    assert shop.worker.count("retries_total", "all", "new") == 1
 
 
 def test_a_second_attempt_does_not_stand_in_line_once_more(story: Story) -> None:
