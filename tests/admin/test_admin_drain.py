@@ -115,7 +115,7 @@ def test_what_is_not_there_is_not_found_and_a_strange_server_is_a_fault(verb: st
         assert "did you mean `old`?" in missing.body["detail"]
         strange = await it.post(f"{OLD}/{verb}", {"server": "http://10.0.0.1", "reason": "x"})
         assert strange.status == 422
-        assert strange.faults == {"/server": f"is no server of `old`; there are {A}, {B}"}
+        assert strange.faults == {"/server": f"`http://10.0.0.1` is no server of `old`; there are {A}, {B}"}
         for body in ({"server": ""}, {"server": 7}, {"server": "x" * 301}, {"servers": [A]}, {"reason": "a\nb"}):
             assert (await it.post(f"{OLD}/{verb}", body)).status == 422, body
 

@@ -16,6 +16,7 @@ from proxy.core.route import Version
 from proxy.errors import Problem
 from proxy.settings.addresses import parse_server
 from proxy.settings.grammar import suggest
+from proxy.settings.units import quote
 
 _NAMED = 10         # servers in a message
 
@@ -90,7 +91,7 @@ class Drainer:
         if address is not None and address not in known:
             more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
             there = ", ".join(known[:_NAMED])
-            problems.append(Problem("/server", "", f"is no server of `{version}`; there are {there}{more}"))
+            problems.append(Problem("/server", "", f"{quote(server)} is no server of `{version}`; there are {there}{more}"))
         if problems:
             raise InvalidChange(problems)
         return found, address

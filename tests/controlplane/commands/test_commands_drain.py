@@ -101,7 +101,8 @@ async def test_what_is_not_there_is_refused_with_what_is(servers: Backends) -> N
         with pytest.raises(InvalidChange) as wrong:
             await it.commands.drain("old", "http://10.0.0.1", by_ann("x" * 2000))
         assert [problem.where for problem in wrong.value.problems] == ["/reason", "/server"]
-        assert wrong.value.problems[1].message == f"is no server of `old`; there are {address(servers)}, {SECOND}"
+        assert wrong.value.problems[1].message \
+            == f"`http://10.0.0.1` is no server of `old`; there are {address(servers)}, {SECOND}"
         with pytest.raises(InvalidChange):
             await it.commands.restore("new", "", by_ann())
         assert it.commands.state.revision == 1
