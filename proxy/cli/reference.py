@@ -20,6 +20,34 @@ Written by `python -m proxy.cli.reference > docs/cli.md`; a test holds it to wha
 
     turnout VERB [OPTIONS] [ARGUMENTS]
 """
+_RECORDINGS = """\
+## Recordings
+
+`turnout shadow ROUTE record FILE` writes one JSON object a line, and `GET /api/v1/routes/{route}/shadow/record` streams
+the same lines. Heads and targets hold one character for each byte (Latin-1); values of fields, parameters and members
+that are known to be secret are replaced by marks such as `<redacted 1a2b3c4d>`.
+
+| member | |
+|---|---|
+| `at`, `id` | When, in seconds since the epoch, and the request's id. |
+| `route`, `version`, `to` | The route; which version answered the client, and which one the copy. |
+| `method`, `target`, `endpoint` | `target` is the path and the query as they came, `endpoint` what they are grouped as. |
+| `head` | The request's fields: a list of values for each name. |
+| `body` | The request's body without transfer and content coding: `{"text": ...}`, or `{"base64": ...}` where it is \
+not UTF-8, or `{"left_out": REASON}` where it is not in the recording. |
+| `primary`, `shadow` | The client's answer, and the copy's: `status` (0: none came, and `body` says why), `head`, \
+`body`, `whole` (whether the body is there, and not cut), `took_s`. |
+
+A body is left out when it is too long to be held (`streamed`), when to look it through for secrets would take too long
+(`costly`), when nobody can decode it (`coding`), or when its chunks cannot be read (`framing`). `replay` sends no such
+request, and counts it.
+
+The stream also has lines for its reader, which are in no file: a blank one now and then says that it is alive,
+`{"lost": N}` says how many came faster than they were read, and the last one says why it ends: `{"ended": "off"}`
+(nothing of the route is compared any more), `{"ended": "forbidden"}`, or `{"ended": "leaving"}`: ask again, a successor
+answers. A stream without such a line broke off.
+
+"""
 _EXIT_CODES = """\
 ## Exit codes
 
@@ -55,7 +83,7 @@ def reference() -> str:
     for verb, command in verbs:
         assert command is not None, "the table of verbs names it"
         parts += ["", *_section(verb, command, context)]
-    return "\n".join([*parts, "", _EXIT_CODES])
+    return "\n".join([*parts, "", _RECORDINGS + _EXIT_CODES])
 
 
 def _section(verb: str, command: click.Command, parent: click.Context) -> Iterator[str]:

@@ -79,11 +79,12 @@ class _Stream:
 
 
 def line_of(pair: Pair, endpoint: str) -> bytes:
-    """The pair as one line of JSON, without its end. `endpoint` without the method."""
+    """The pair as one line of JSON, without its end; docs/cli.md describes it. `endpoint` without the method."""
+    left_out = pair.body_left_out
     return msgspec.json.encode({
         "at": pair.at, "id": pair.id.decode("latin-1"), "route": pair.route, "version": pair.version, "to": pair.to,
         "endpoint": endpoint, "method": pair.method.decode("latin-1"), "target": pair.target.decode("latin-1"),
-        "head": _fields(pair.head), "body": _body(pair.body),
+        "head": _fields(pair.head), "body": {"left_out": left_out} if left_out else _body(pair.body),
         "primary": _answer(pair.primary), "shadow": _answer(pair.shadow),
     })
 

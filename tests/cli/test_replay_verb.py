@@ -77,6 +77,125 @@ def test_a_request_is_sent_as_it_was_but_for_the_connection_it_came_over(tmp_pat
     assert request.value(b"accept-encoding") is None
 
 
+def test_bytes_that_are_no_ascii_and_an_empty_query_are_sent_as_they_were(tmp_path: Path) -> None:
+    heads: list[bytes] = []
+
+    def serve(peer: Peer) -> None:
+        while head := peer.read_head():
+            heads.append(head)
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+                      b'{"price": 10}')
+
+    fields = {"Host": ["h"], "X-Latin": ["caf\xe9"], "X-Utf-8": ["café".encode().decode("latin-1")], "x-Case": [""]}
+    targets = ["/a?", "/a#b?", "/%7e/../\xe9%2F//b?%c3=\xff", "//h/x"]
+    pairs: list[Json | str] = [pair(target, head=fields) for target in targets]
+    assert replayed(serve, tmp_path, pairs, "--concurrency", "1").exit_code == 0
+    assert heads == [
+        f"GET {target} HTTP/1.1\r\nHost: h\r\nX-Latin: ".encode("latin-1") + b"caf\xe9\r\nX-Utf-8: caf\xc3\xa9\r\n"
+        b"x-Case: \r\nX-Turnout-Shadow: 1\r\n\r\n" for target in targets]
+
+
+def test_a_request_without_a_host_asks_for_the_one_it_goes_to(tmp_path: Path) -> None:
+    server = Server()
+    file = write_pairs(tmp_path / "r", [pair(head={})])
+    with Origin(server) as origin:
+        assert turnout("replay", file, "--to", origin.url, admin="").exit_code == 0
+    assert server.asked[0].value(b"host") == origin.url.removeprefix("http://").encode()
+
+
+@pytest.mark.parametrize("more", [
+    {"target": "/a b"}, {"target": "/a\r\nX: 1"}, {"target": "/\u0100"}, {"method": "GET /"},
+    {"head": {"X": ["1\r\nY: 2"]}}, {"head": {"X Y": ["1"]}}, {"head": {"X": ["\u0100"]}},
+])
+def test_what_would_be_another_request_on_the_wire_is_none(more: Json, tmp_path: Path) -> None:
+    server = Server()
+    result = replayed(server, tmp_path, [pair(**more)])
+    assert (result.exit_code, server.asked) == (1, [])
+    assert "one that can be sent" in result.stderr
+
+
+def test_a_request_whose_body_is_not_in_the_recording_is_not_sent_and_told_with_why(tmp_path: Path) -> None:
+    server = Server()
+    reasons = ["streamed", "streamed", "costly", "coding", "framing", "\x1b[2J"]
+    pairs: list[Json | str] = [pair("/x", "POST", body={"left_out": reason}) for reason in reasons]
+    pairs.append(pair("/x", "POST", body={"text": ""}, head={"Content-Length": ["12"]}))
+    pairs.append(pair("/y", "POST", body={"text": ""}, head={"Host": ["h"], "Content-Length": ["0"]}))
+    result = replayed(server, tmp_path, pairs)
+    assert [(request.target, request.value(b"content-length")) for request in server.asked] == [(b"/y", b"0")]
+    assert result.exit_code == 0
+    for words in ("2 not sent: their bodies are not in the recording: they were too long to be held",
+                  "1 not sent: their bodies are not in the recording: in a content coding that is not read",
+                  "1 not sent: their bodies are not in the recording: an earlier version did not say why"):
+        assert words in result.stdout
+    assert "\x1b" not in result.output
+    view = json.loads(replayed(server, tmp_path, pairs, "--json").stdout)
+    assert view["totals"]["skipped"]["body_streamed"] == 2
+    assert view["sent"] == 1
+
+
+def test_a_body_that_was_decoded_is_not_sent_as_if_it_were_not(tmp_path: Path) -> None:
+    server = Server()
+    coded = {"Host": ["h"], "Content-Encoding": ["gzip"]}
+    assert replayed(server, tmp_path, [pair("/x", "POST", body={"text": "plain"}, head=coded)]).exit_code == 0
+    assert (server.asked[0].body, server.asked[0].value(b"content-encoding")) == (b"plain", None)
+
+
+@pytest.mark.parametrize("then", ['"<redacted 1a2b3c4d>"', "<redacted 1a2b3c4d>"])
+def test_an_answer_that_is_hidden_as_a_whole_is_no_match(then: str, tmp_path: Path) -> None:
+    wide = '{"token": "x"}'.encode("utf-16")
+
+    def serve(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+                      % len(wide) + wide)
+
+    hidden = pair(primary=answer(then))
+    result = replayed(serve, tmp_path, [hidden])
+    assert result.exit_code == 1
+    assert "Nothing was compared; 1 sent" in result.stdout
+    assert "1 not compared: answer_hidden (one of the two answers is hidden as a whole)" in result.stdout
+    assert replayed(serve, tmp_path, [hidden], "--ignore", "body").exit_code == 0
+    other = replayed(Server(status=201), tmp_path, [hidden])
+    assert "GET /items/{}  status  status" in other.stdout
+
+
+def test_answers_in_every_framing_are_read(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    body = b'{"price": 10}'
+    answers = {
+        b"/sized": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + head + b"Content-Length: 13\r\n\r\n" + body,
+        b"/chunked": head + b"Transfer-Encoding: chunked\r\n\r\n4\r\n" + body[:4] + b"\r\n9;x=y\r\n" + body[4:]
+                    + b"\r\n0\r\nX-Trailer: 1\r\n\r\n",
+        b"/head": head + b"Content-Length: 13\r\n\r\n",
+        b"/close": head + b"\r\n" + body,
+    }
+
+    def serve(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            peer.send(answers[request.target])
+            if request.target == b"/close":
+                return
+
+    pairs: list[Json | str] = [pair(target.decode(), "HEAD", primary=answer("")) if target == b"/head"
+                               else pair(target.decode()) for target in answers]
+    result = replayed(serve, tmp_path, pairs * 2, "--concurrency", "1")
+    assert "8 compared, 8 matched" in result.stdout
+
+
+def test_a_kept_connection_that_has_ended_is_no_failure_of_what_may_be_sent_again(tmp_path: Path) -> None:
+    def serve(peer: Peer) -> None:
+        while (request := peer.request()) is not None:
+            if peer.number == 0 and request.target == b"/second":
+                peer.reset()
+                return
+            peer.send(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n{"price": 10}')
+
+    pairs: list[Json | str] = [pair("/first"), pair("/second")]
+    assert replayed(serve, tmp_path, pairs, "--concurrency", "1").exit_code == 0
+    pairs[1] = pair("/second", "POST")
+    assert "1 without an answer: broken off" in replayed(serve, tmp_path, pairs, "--concurrency", "1").stdout
+
+
 def test_the_host_can_be_another_one(tmp_path: Path) -> None:
     server = Server()
     replayed(server, tmp_path, [pair()], "--host", "staging.example.com")
@@ -240,11 +359,46 @@ def test_ctrl_c_tells_what_was_compared_and_is_no_success(tmp_path: Path) -> Non
     assert "100 % match: 1 compared, 1 matched, 0 different; 2 sent" in output
 
 
-@pytest.mark.parametrize("to", ["localhost:80", "http://h/path", "ftp://h", "http://", "http://a:b@h"])
+@pytest.mark.parametrize("to", [
+    "localhost:80", "http://h/path", "ftp://h", "http://", "http://a:b@h", "http://[::1", "http://h:99999",
+    "http://h:abc", "http://h:0", "http://h:-1", "http://a..b", "http://a b", "http://h#x",
+])
 def test_where_to_is_a_whole_address(to: str, tmp_path: Path) -> None:
     result = turnout("replay", write_pairs(tmp_path / "r", []), "--to", to, admin="")
     assert result.exit_code == 2
     assert "is not http://host:port" in result.stderr
+
+
+@pytest.mark.parametrize("options", [
+    ("--timeout", "inf"), ("--timeout", "nan"), ("--timeout", "0"), ("--rate", "nan"), ("--rate", "1e-300"),
+    ("--host", "a b"), ("--host", "a\r\nX: 1"), ("--host", "é"), ("--host", ""),
+])
+def test_numbers_and_hosts_are_what_can_be_meant(options: tuple[str, str], tmp_path: Path) -> None:
+    file = write_pairs(tmp_path / "r", [pair(), pair()])
+    result = turnout("replay", file, "--to", f"unix:{tmp_path}/s", *options, admin="")
+    assert (result.exit_code, options[0] in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_recording_may_come_through_a_pipe(name: str, tmp_path: Path) -> None:
+    config = tmp_path / "turnout.yaml"
+    config.write_text("versions: {old: {servers: ['http://h:1']}}\nroutes:\n"
+                      "  - {name: shop, split: {old: 1}, shadow: {to: old, percent: 1, "
+                      "compare: {ignore: [$.price]}}}\n")
+    lines = "nonsense\n" + json.dumps(pair()) + "\n" + json.dumps(pair()) + "\n"
+    with Origin(Server('{"price": 11}')) as origin:
+        result = subprocess.run(
+            [sys.executable, "-P", "-m", "proxy", "replay", name, "--to", origin.url, "-c", str(config)],
+            input=lines, text=True, capture_output=True, timeout=30, check=False, env={"PYTHONPATH": ROOT})
+    assert "2 compared, 2 matched" in result.stdout
+    assert "1 lines are no recorded requests" in result.stdout
+    assert (result.returncode, f"{name}:1: is no recorded request" in result.stderr) == (1, True)
+
+
+def test_a_recording_that_names_no_route_cannot_say_by_which_rules(tmp_path: Path) -> None:
+    file = write_pairs(tmp_path / "r", ["nonsense"])
+    result = turnout("replay", file, "--to", "http://h", "-c", file, admin="")
+    assert (result.exit_code, "holds no recorded request" in result.stderr) == (2, True)
 
 
 def test_a_unix_socket_will_do(tmp_path: Path) -> None:

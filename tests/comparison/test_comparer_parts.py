@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from proxy.comparison.answers import fields_of
 from proxy.comparison.backlog import Backlog
 from proxy.comparison.book import Book
-from proxy.comparison.recording import MOST_WAITING, Recording
+from proxy.comparison.recording import MOST_WAITING, Recording, line_of
 from proxy.comparison.shelf import FEW, MOST_KEPT, Shelf
 from proxy.comparison.telling import tell
 from proxy.ipc.comparing import Record, Recorded, Watched
@@ -122,6 +125,13 @@ def test_differences_can_be_asked_for_by_endpoint_path_and_kind() -> None:
     assert asked(path="$.y") == {("/b", "$.y", "missing")}
     assert asked(kind="type") == {("/b", "$.x", "type")}
     assert (tell(shelf, "differences", "shop", {"limit": 1}, 1.0) or {})["more"] == 2
+
+
+def test_a_recorded_request_says_why_its_body_is_not_there() -> None:
+    request = b"POST / HTTP/1.1\r\n\r\n"
+    streamed = structs.replace(pair(b"", b"", head=request), body_left_out="streamed")
+    assert json.loads(line_of(streamed, "/"))["body"] == {"left_out": "streamed"}
+    assert json.loads(line_of(structs.replace(streamed, body_left_out=""), "/"))["body"] == {"text": ""}
 
 
 def test_a_slow_reader_of_a_recording_loses_lines_that_are_counted() -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.cli import exits
-from proxy.cli.replay.recorded import Recorded, without_marks
+from proxy.cli.replay.recorded import Recorded, is_one_mark, without_marks
 from proxy.core.compare import content
 from proxy.core.compare.groups import Groups
 from proxy.core.compare.noise import findings
-from proxy.core.compare.pair import CompiledRules, compare
+from proxy.core.compare.pair import Compared, CompiledRules, compare
 from proxy.core.compare.redact import redacted_body, redacted_headers
 from proxy.core.compare.values import Answer, Rules
 from proxy.telemetry.histogram import Histogram
@@ -24,6 +24,10 @@ NO_ANSWER = "no_answer"
 UNREACHABLE = "unreachable"
 TIMEOUT = "timeout"
 REDACTED = "redacted"
+HIDDEN = "answer_hidden"
+"""The answer of then or of now is hidden as a whole: two of them are not alike because nothing of either is known."""
+NO_BODY = "body_"
+"""Begins the reasons of requests whose body is not in the recording."""
 
 
 @dataclass(slots=True)
@@ -50,7 +54,7 @@ class Result:
 
     def answered(self, request: Recorded, answer: Answer) -> None:
         """Compare with what the client got then. Secrets of the answer are gone before anything of it is kept."""
-        found = compare(self._compiled, request.primary, self._clean(answer))
+        found = self._compared(request.primary, self._clean(answer))
         self.groups.add(request.endpoint, found, request.at, request=request.id)
         self.recorded.add(request.primary.took_s)
         self.replayed.add(answer.took_s)
@@ -103,6 +107,12 @@ class Result:
             "more": max(0, len(found) - _SHOWN),
         }
 
+    def _compared(self, then: Answer, now: Answer) -> Compared:
+        if not self._compiled.body or not (is_one_mark(then.body) or is_one_mark(now.body)):
+            return compare(self._compiled, then, now)
+        found = compare(self._compiled, replace(then, body=b"", whole=True), replace(now, body=b"", whole=True))
+        return replace(found, skipped=HIDDEN)
+
     def _clean(self, answer: Answer) -> Answer:
         """As a recorded answer is: decoded, and without secrets, whose marks are alike."""
         plain = content.decoded(answer, self.rules.max_body)
@@ -116,8 +126,8 @@ class Result:
 
 def _reasons(skipped: Mapping[str, int]) -> dict[str, int]:
     """By the names of the report: what a comparison could not read is about an answer."""
-    own = (NO_ANSWER, UNREACHABLE, TIMEOUT, REDACTED)
-    return {reason if reason in own else "answer_" + reason.replace("-", "_"): count
+    own = (NO_ANSWER, UNREACHABLE, TIMEOUT, REDACTED, HIDDEN)
+    return {reason if reason in own or reason.startswith(NO_BODY) else "answer_" + reason.replace("-", "_"): count
             for reason, count in skipped.items()}
 
 

@@ -5,35 +5,33 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-import aiohttp
 import click
-from yarl import URL
 
 from proxy.cli.client import printable
-from proxy.cli.replay.recorded import Recorded, recorded
-from proxy.cli.replay.result import NO_ANSWER, REDACTED, TIMEOUT, UNREACHABLE, Result
+from proxy.cli.replay.recorded import Recorded
+from proxy.cli.replay.result import NO_ANSWER, NO_BODY, REDACTED, TIMEOUT, UNREACHABLE, Result
+from proxy.cli.replay.sending import BrokenOff, Client, Place, Unreachable, message
 from proxy.cli.replay.words import as_json as json_text
 from proxy.cli.replay.words import render
 from proxy.cli.talk import warn
 from proxy.core.compare.values import Answer, Rules
 
-_AS_RECORDED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-"""Fields that the client library would add of its own."""
 _UNREADABLE_SHOWN = 5
 _EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to send, and how to compare. `to`: `http://host:port` or `unix:/path`; `rate`: requests a second, None for
-    as fast as they are answered; `timeout`: seconds an answer may take.
+    """How to send, and how to compare. `to`: the place as it was written; `rate`: requests a second, None for as fast
+    as they are answered; `timeout`: seconds an answer may take.
     """
 
     to: str
+    place: Place
     rules: Rules
     rate: float | None = None
     concurrency: int = 16
@@ -42,48 +40,33 @@ class Terms:
     send_redacted: bool = False
 
 
-def run(file: str, terms: Terms, *, as_json: bool) -> int:
-    """Replay the file, print what came of it, and return the exit code. Raises UsageError for a wrong URL."""
-    base, socket = _where(terms.to)
+def run(name: str, entries: Iterable[Recorded | str], terms: Terms, *, as_json: bool) -> int:
+    """Replay what was recorded, print what came of it, and return the exit code. `name`: of the recording."""
     result = Result(terms.rules)
     try:
-        _run(file, terms, base, socket, result)
+        _run(name, entries, terms, result)
     except KeyboardInterrupt:       # what was compared until then is told, but it is not the whole
         result.is_whole = False
-    view = result.view(file, terms.to)
+    view = result.view(name, terms.to)
     click.echo(json_text(view) if as_json else printable("\n".join(render(view, result.failed)), keep="\n"))
     return result.exit_code()
 
 
-def _run(file: str, terms: Terms, base: str, socket: str | None, result: Result) -> None:
+def _run(name: str, entries: Iterable[Recorded | str], terms: Terms, result: Result) -> None:
     try:
-        asyncio.run(_replay(file, terms, base, socket, result))
+        asyncio.run(_replay(entries, terms, result))
     except* OSError as errors:      # of the file: those of connections are results
         result.is_whole = False
-        warn(printable(f"turnout: {file} cannot be read: {errors.exceptions[0]}"))
+        warn(printable(f"turnout: {name} cannot be read: {errors.exceptions[0]}"))
 
 
-def _where(to: str) -> tuple[str, str | None]:
-    """The start of every URL, and the path of a Unix socket if it is one."""
-    if to.startswith("unix:/"):
-        return "http://localhost", to.removeprefix("unix:")
-    url = urlsplit(to)
-    if url.scheme not in ("http", "https") or not url.hostname or url.path not in ("", "/") or url.query or "@" in to:
-        raise click.UsageError(f"--to: `{to}` is not http://host:port, https://host:port or unix:/path")
-    return f"{url.scheme}://{url.netloc}", None
-
-
-async def _replay(file: str, terms: Terms, base: str, socket: str | None, result: Result) -> None:
-    connector = aiohttp.UnixConnector(socket, limit=0) if socket else aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(
-        connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=_AS_RECORDED, timeout=aiohttp.ClientTimeout(total=terms.timeout),
-    ) as session:
-        sender = _Sender(session, base, terms, result)
+async def _replay(entries: Iterable[Recorded | str], terms: Terms, result: Result) -> None:
+    with closing(Client(terms.place, terms.rules.max_body)) as client:
+        sender = _Sender(client, terms, result)
         places = asyncio.Semaphore(terms.concurrency)
         began, progress = time.monotonic(), _Progress(result)
         async with asyncio.TaskGroup() as tasks:
-            for number, request in enumerate(_sendable(file, terms, result)):
+            for number, request in enumerate(_sendable(entries, terms, result)):
                 await places.acquire()
                 if terms.rate is not None:
                     await asyncio.sleep(max(0.0, began + number / terms.rate - time.monotonic()))
@@ -93,13 +76,15 @@ async def _replay(file: str, terms: Terms, base: str, socket: str | None, result
         progress.end()
 
 
-def _sendable(file: str, terms: Terms, result: Result) -> Iterator[Recorded]:
+def _sendable(entries: Iterable[Recorded | str], terms: Terms, result: Result) -> Iterator[Recorded]:
     """The requests that can be sent; the others are counted, with why."""
-    for entry in recorded(file):
+    for entry in entries:
         if isinstance(entry, str):
             result.unreadable += 1
             if result.unreadable <= _UNREADABLE_SHOWN:
                 warn(printable(entry))
+        elif entry.body_left_out:
+            result.skip(entry, NO_BODY + entry.body_left_out)
         elif entry.is_redacted and not terms.send_redacted:
             result.skip(entry, REDACTED)
         else:
@@ -109,9 +94,8 @@ def _sendable(file: str, terms: Terms, result: Result) -> Iterator[Recorded]:
 class _Sender:
     """Sends one request and has its answer compared."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, terms: Terms, result: Result) -> None:
-        self._session = session
-        self._base = base
+    def __init__(self, client: Client, terms: Terms, result: Result) -> None:
+        self._client = client
         self._terms = terms
         self._result = result
 
@@ -121,31 +105,26 @@ class _Sender:
         result.sent += 1
         result.without_fields += bool(request.left_out)
         try:
-            answer = await self._ask(request, began)
+            async with asyncio.timeout(self._terms.timeout):
+                reply = await self._client.ask(request.method, self._message(request))
         except TimeoutError:
             result.fail(request, TIMEOUT)
-        except aiohttp.ClientConnectorError:
+        except Unreachable:
             result.fail(request, UNREACHABLE)
-        except (aiohttp.ClientError, OSError, ValueError):      # ValueError: what cannot be sent, or what was answered
+        except BrokenOff:
             result.fail(request, NO_ANSWER)
         else:
-            result.answered(request, answer)
+            took_s = time.monotonic() - began
+            result.answered(request, Answer(reply.status, reply.fields, reply.body, reply.whole, took_s))
 
-    async def _ask(self, request: Recorded, began: float) -> Answer:
-        fields = [(name, value) for name, value in request.fields if name.lower() != "host" or not self._terms.host]
-        fields += [("Host", self._terms.host)] if self._terms.host else []
-        fields.append(("X-Turnout-Shadow", "1"))        # so that a Turnout on the way makes no copies of it
-        most, url = self._terms.rules.max_body, URL(self._base + request.target, encoded=True)
-        async with self._session.request(
-            request.method, url, headers=fields, data=request.body or None, allow_redirects=False,
-        ) as response:
-            body = bytearray()
-            async for piece in response.content.iter_chunked(64 * 1024):
-                body += piece
-                if len(body) > most:
-                    break               # longer than is compared; leaving the block closes the connection
-            return Answer(response.status, response.raw_headers, bytes(body[:most]), len(body) <= most,
-                          time.monotonic() - began)
+    def _message(self, request: Recorded) -> bytes:
+        fields, host = request.fields, self._terms.host
+        if host is not None:
+            fields = tuple(field for field in fields if field[0].lower() != b"host")
+        if not any(name.lower() == b"host" for name, _ in fields):
+            fields = ((b"Host", (host or self._terms.place.name).encode("ascii")), *fields)
+        # The last field: so that a Turnout on the way makes no copies of it.
+        return message(request.method, request.target, (*fields, (b"X-Turnout-Shadow", b"1")), request.body)
 
 
 class _Progress:
