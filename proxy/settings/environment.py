@@ -11,14 +11,14 @@ from collections.abc import Mapping
 
 from proxy.settings.units import quote
 
-_REFERENCE = re.compile(r"(?!\A\$[.\[])\$(?:(\$)|\{([^{}]*)\}|)")
+_REFERENCE = re.compile(r"(?!\A\$(?:[.\[]|\Z))\$(?:(\$)|\{([^{}]*)\}|)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:
     """Replace every reference; `$$` stands for one `$`. Raises ValueError naming every reference that fails.
 
-    A value that begins with `$.` or `$[` is a JSON path: that sign stands for itself.
+    A value that begins with `$.` or `$[`, or is a `$` and nothing else, is a JSON path: that sign stands for itself.
 
     `${NAME}` needs the variable to be set (empty counts as set); `${NAME:-default}` takes the default when it is
     unset or empty, as a shell does.

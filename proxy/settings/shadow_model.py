@@ -12,7 +12,7 @@ from pydantic import Field
 from proxy.core.compare.values import Rules
 from proxy.core.route import Copying
 from proxy.settings import fields, shadow_fields
-from proxy.settings.forms import Shorthand
+from proxy.settings.forms import OneOrMore, Shorthand
 from proxy.settings.section import Section, entry, size, time
 from proxy.settings.units import GIB, KIB, MIB, format_size
 
@@ -35,13 +35,14 @@ class CopiedMatchSection(Section):
 class CompareSection(Section):
     """How the two answers to a request are compared, and when a difference is reported."""
 
-    headers: list[Annotated[str, shadow_fields.compared_entry("headers")]] = entry(
-        list(_RULES.headers), list(_RULES.headers), "Which header fields; `*`: all but those that always differ.")
+    headers: Annotated[list[Annotated[str, shadow_fields.compared_entry("headers")]], OneOrMore()] = entry(
+        list(_RULES.headers), list(_RULES.headers), "Which header fields; `*`: all but those that always differ.",
+        examples=["*"])
     ignore: list[Annotated[str, shadow_fields.compared_entry("ignore")]] = entry(
         [], [], "What may differ: JSON paths, `header:NAME`, `status`, `body`.",
         examples=[["$.served_at", "$.items[*].token", "header:x-served-by"]])
     unordered: list[Annotated[str, shadow_fields.compared_entry("unordered")]] = entry(
-        [], [], "JSON paths of arrays whose order means nothing.", examples=[["$.tags"]])
+        [], [], "JSON paths of arrays whose order means nothing; `$` is the document.", examples=[["$.tags"]])
     tolerance: Annotated[float, shadow_fields.compared("tolerance", _FRACTION)] = entry(
         _RULES.tolerance, 0, "By how much two numbers may differ and be equal: absolutely, or as a fraction.",
         examples=[0.001, "0.1%"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from proxy.errors import ConfigError
@@ -27,6 +29,9 @@ def problems(text: str) -> list[str]:
      "compare.tolerance: must be a number of at least 0, or a percentage such as `0.5%`"),
     ("compare: {max_body: «17MiB}", "compare.max_body: must be a size from 1B to 16MiB, such as `256KiB`"),
     ("compare: {headers: [a, «'b c']}", "compare.headers[1]: `b c` is not the name of a header, nor `*` for all"),
+    ("compare: {headers: «'b c'}", "compare.headers[0]: `b c` is not the name of a header, nor `*` for all"),
+    ("compare: {unordered: [«$x]}",
+     "compare.unordered[0]: a lone `$`: write `${NAME}` for an environment variable, or `$$` for the sign itself"),
     ("compare: {ignore: [«/id]}",
      "compare.ignore[0]: `/id` is neither a JSON path (`$.items[*].id`), nor `header:NAME`, `status` or `body`"),
     ("compare: {ignore: [$.a, «$.a]}", "compare.ignore[1]: is given twice"),
@@ -106,3 +111,14 @@ def test_whole_clients_are_copied_by_the_key_of_sticky() -> None:
     settings = load_bytes(text.encode(), "f", {})
     assert settings.warnings == ()
     assert settings.routes[0].copying.by == "key"
+
+
+@pytest.mark.parametrize(("written", "key", "expected"), [
+    ("headers: '*'", "headers", ["*"]), ("headers: X-A", "headers", ["x-a"]), ("headers: ['*']", "headers", ["*"]),
+    ("unordered: [$]", "unordered", ["$"]), ("unordered: [$$]", "unordered", ["$"]), ("ignore: [$]", "ignore", ["$"]),
+])
+def test_every_header_and_the_whole_document_are_written_by_their_sign_alone(
+    written: str, key: str, expected: list[str],
+) -> None:
+    settings = load_bytes(f"{VERSIONS}{ROUTE}compare: {{{written}}}}}}}]".encode(), "f", {})
+    assert json.loads(settings.routes[0].copying.compare or "{}")[key] == expected

@@ -60,6 +60,8 @@ def _read(mapping: Mapping[str, object]) -> tuple[dict[str, Any], list[Problem]]
     problems: list[Problem] = []
     for key, value in mapping.items():
         pointer = f"/{escape(str(key))}"
+        if key == "headers" and isinstance(value, str):
+            value = [value]         # `*`, or a single name, may stand alone
         if key not in _READERS:
             problems.append(Problem(pointer, "", _unknown(str(key))))
         elif isinstance(value, (list, tuple)) and key in _LISTS:
