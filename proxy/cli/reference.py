@@ -31,7 +31,7 @@ that are known to be secret are replaced by marks such as `<redacted 1a2b3c4d>`.
 |---|---|
 | `at`, `id` | When, in seconds since the epoch, and the request's id. |
 | `route`, `version`, `to` | The route; which version answered the client, and which one the copy. |
-| `method`, `target`, `endpoint` | `target` is the path and the query as they came, `endpoint` what they are grouped as. |
+| `method`, `target`, `endpoint` | `target`: path and query as they came; `endpoint`: what they are grouped as. |
 | `head` | The request's fields: a list of values for each name. |
 | `body` | The request's body without transfer and content coding: `{"text": ...}`, or `{"base64": ...}` where it is \
 not UTF-8, or `{"left_out": REASON}` where it is not in the recording. |
