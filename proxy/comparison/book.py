@@ -1,7 +1,8 @@
 """What is known of one route: its comparisons by endpoint, its differences by group, how long its answers took.
 
-Invariants: compared = matched + different, where what differs by noise alone is matched. Memory is bounded: by the
-bounds of `Groups` and `Endpoints`, and for the rest by names that stand in the configuration.
+Invariants: compared = matched + different, where what differs by noise alone is matched. What is counted is told once,
+whatever becomes of the result: `clear` begins a new one, and what was not told yet is told with its first news. Memory
+is bounded: by the bounds of `Groups` and `Endpoints`, and for the rest by names that stand in the configuration.
 """
 
 from __future__ import annotations
@@ -37,6 +38,19 @@ class Totals:
     noisy: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
+    def add(self, more: Totals) -> None:
+        """Count these as well."""
+        self.compared += more.compared
+        self.matched += more.matched
+        self.different += more.different
+        self.noisy += more.noisy
+        _add(self.skipped, more.skipped)
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        counts[name] = counts.get(name, 0) + count
+
 
 def named(skipped: Mapping[str, int]) -> dict[str, int]:
     """Reasons why a body was not compared, as everybody calls them: `answer_cut`, `answer_too_large`, …
@@ -47,27 +61,42 @@ def named(skipped: Mapping[str, int]) -> dict[str, int]:
 
 
 class Book:
-    """See the module. `now_s`: seconds since the epoch."""
+    """See the module. `now_s`: seconds since the epoch. `before`: the route's book until now, which this one replaces;
+    what it has not told yet is told here."""
 
-    def __init__(self, watched: Watched, now_s: float) -> None:
+    def __init__(self, watched: Watched, now_s: float, before: Book | None = None) -> None:
         self.watched = watched
         self.rules = CompiledRules(replace(rules_from(watched.rules), control=watched.control))
         self.endpoints = Endpoints(self.rules.rules.endpoints)
         self.groups = Groups(self.rules.rules.samples, most_bytes=MOST_GROUP_BYTES)
-        self.clear(now_s)
+        self._new_skips: dict[str, int] = {}
+        self.durations: dict[str, Histogram] = {}
+        """By version, since they were told last."""
+        self._owed, self._owed_fields = Totals(), dict[str, int]()
+        self._begin(now_s)
+        if before is not None:
+            before._owe()
+            self._new_skips, self.durations = before._new_skips, before.durations
+            self._owed, self._owed_fields = before._owed, before._owed_fields
 
     def clear(self, now_s: float) -> None:
         """Begin afresh; the endpoints that were learned stay."""
+        self._owe()
         self.groups.clear()
+        self._begin(now_s)
+
+    def _owe(self) -> None:
+        """Keep what was not told yet: the result that it is part of ends."""
+        self._owed.add(self._since_told())
+        _add(self._owed_fields, self._mismatches_since_told())
+
+    def _begin(self, now_s: float) -> None:
         self.since_s = now_s
         self.primary, self.shadow = Histogram(), Histogram()
         self.later = Histogram()
         """Request by request, by how much the shadow's answer took longer; 0 where it did not."""
         self.uncompared: dict[str, int] = {}
         """Pairs without a comparison, by reason, besides those of `groups`: there was no room, or no use."""
-        self._new_skips: dict[str, int] = {}
-        self.durations: dict[str, Histogram] = {}
-        """By version, since they were told last."""
         self._told = Totals()
         self._told_fields: dict[str, int] = {}
         self._names = 0
@@ -101,8 +130,7 @@ class Book:
     def new_skips(self, new: Totals) -> dict[str, int]:
         """By reason, what was skipped here since the last call, with that of `new`."""
         skips, self._new_skips = self._new_skips, {}
-        for reason, count in new.skipped.items():
-            skips[reason] = skips.get(reason, 0) + count
+        _add(skips, new.skipped)
         return skips
 
     def learn_again(self) -> None:
@@ -138,26 +166,31 @@ class Book:
             sums.matched += one.matched + one.noisy
             sums.different += one.different
             sums.noisy += one.noisy
-            for reason, count in named(one.skipped).items():
-                sums.skipped[reason] = sums.skipped.get(reason, 0) + count
+            _add(sums.skipped, named(one.skipped))
         return sums
 
     def news(self, now: float) -> Totals:
         """What came since the last call. `now`: of any clock that does not go back, for the window."""
+        new = self._since_told()
+        if new.compared:
+            self._window.append((now, new.compared, new.matched))
+        owed, self._owed = self._owed, Totals()
+        owed.add(new)
+        return owed
+
+    def _since_told(self) -> Totals:
         sums, told = self.totals(), self._told
         new = Totals(sums.compared - told.compared, sums.matched - told.matched, sums.different - told.different,
                      sums.noisy - told.noisy,
                      {reason: more for reason, count in sums.skipped.items()
                       if (more := count - told.skipped.get(reason, 0))})
         self._told = sums
-        if new.compared:
-            self._window.append((now, new.compared, new.matched))
         return new
 
     def told_all(self) -> None:
         """Take what there is for told: a predecessor has counted it."""
         self._told = self.totals()
-        self.new_mismatches()
+        self._mismatches_since_told()
 
     def window(self, now: float) -> tuple[int, int]:
         """Compared and matched, in about the last minute."""
@@ -170,6 +203,11 @@ class Book:
 
         What led to a report counts too, so a field may begin with a jump. It never goes back.
         """
+        fields, self._owed_fields = self._owed_fields, {}
+        _add(fields, self._mismatches_since_told())
+        return fields
+
+    def _mismatches_since_told(self) -> dict[str, int]:
         self.tidy()
         headers = self.rules.rules.headers
         now: dict[str, int] = {}

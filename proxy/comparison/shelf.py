@@ -1,7 +1,8 @@
 """The books of all routes: those that are watched, and those that are kept to be read.
 
 Invariant: what all groups together hold stays below `MOST_BYTES`, checked once a second: the largest book gives way
-first. Kept ones are `MOST_KEPT` at most; the one that was put away first is forgotten. Where there are many books, what
+first. Kept ones are `MOST_KEPT` at most; the one that was put away first is forgotten. Nothing is put away before all
+that it has counted is told. Where there are many books, what
 they remember of places in documents is worked out anew each second, since each may hold megabytes of it.
 """
 
@@ -28,32 +29,48 @@ class Shelf:
 
     def __init__(self) -> None:
         self.books: dict[str, Book] = {}
+        """Of the routes that are watched, and of those that were until now and have counts that are not told yet."""
+        self._watched: dict[str, Watched] = {}
+        self._cleared: set[str] = set()
+        """Of those that were watched until now the ones that are not kept."""
         self.kept: dict[str, Book] = {}
         self.active: dict[str, None] = {}
         """Routes of which something came since they were told of, the longest waiting first."""
 
     def configure(self, routes: Iterable[Watched], now_s: float) -> None:
         """Watch these from now on; see `ipc.comparing.Configure`."""
-        wanted = {watched.route: watched for watched in routes}
-        for route in [route for route in self.books if route not in wanted]:
-            self.kept[route] = self.books.pop(route)
-            self.kept[route].forget_places()
-        for route, watched in wanted.items():
+        self._watched = {watched.route: watched for watched in routes}
+        self._cleared -= self._watched.keys()
+        for route, watched in self._watched.items():
             held = self.books.get(route) or self.kept.pop(route, None)
-            self.books[route] = held if held is not None and held.watched == watched else Book(watched, now_s)
+            self.books[route] = held if held is not None and held.watched == watched else Book(watched, now_s, held)
+        self._put_away()
+
+    def _put_away(self) -> None:
+        """Keep, to be read, what is not watched any more."""
+        for route in [route for route in self.books if route not in self._watched and route not in self.active]:
+            book = self.books.pop(route)
+            if route in self._cleared:
+                self._cleared.remove(route)
+            else:
+                self.kept[route] = book
+                book.forget_places()
         while len(self.kept) > MOST_KEPT:
             del self.kept[next(iter(self.kept))]
 
     def find(self, route: str) -> Book | None:
         """The book of a route, watched or kept."""
-        return self.books.get(route) or self.kept.get(route)
+        return None if route in self._cleared else self.books.get(route) or self.kept.get(route)
 
     def clear(self, route: str, now_s: float) -> bool:
         """Begin afresh; whether there was anything."""
-        held = self.books.get(route)
-        if held is not None:
+        was_there = self.find(route) is not None
+        self.kept.pop(route, None)
+        if (held := self.books.get(route)) is not None:
             held.clear(now_s)
-        return held is not None or self.kept.pop(route, None) is not None
+            if route not in self._watched:
+                self._cleared.add(route)
+        return was_there
 
     def take(self, pair: Pair) -> Book | None:
         """Compare; returns the book it went into."""
@@ -68,7 +85,8 @@ class Shelf:
         return book
 
     def make_room(self) -> None:
-        """Keep to `MOST_BYTES`."""
+        """Put away what can be, and keep to `MOST_BYTES`."""
+        self._put_away()
         if len(self.books) > FEW:
             for route in self.active:
                 if (book := self.books.get(route)) is not None:
