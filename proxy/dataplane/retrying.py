@@ -65,7 +65,7 @@ class Retrying(Sending):
         self._count_attempt(failure.value)
         trial, self.trial = self.trial, None
         if refusal is not OVERLOADED and not self._from_pool:
-            backend.fleet.failed(pool, trial, detail)
+            backend.fleet.failed(pool, trial, detail, reached=failure is not Failure.CONNECT)
         elif trial is not None:
             backend.fleet.told_nothing(pool, trial)     # we are out of descriptors, or the connection was stale
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from proxy.core.balance import UNBOUNDED, LeastInFlight
 from proxy.core.health.breaker import VersionBreaker
-from proxy.core.health.standing import Standing, VersionState, is_panic, version_state
+from proxy.core.health.standing import Standing, VersionState, taking, version_state
 from proxy.core.retry import IDEMPOTENT
 from proxy.dataplane.fleet.member import Member, Trial
 from proxy.dataplane.fleet.places import EVERYBODY, NOBODY, REPEATABLES, THE_REGARDLESS, Places
@@ -105,12 +105,13 @@ class Fleet(LeastInFlight["ServerPool"]):
         """Work out anew who takes requests."""
         members = list(self._members.values())
         standings = [Standing(member.drained, member.is_well) for member in members]
-        regardless = is_panic(standings, self._health.panic)
         closed = self.breaker.state == "closed"
         self.state = version_state(standings, tripped=not closed)
         was_down, self.down = self.down, self.state != "up"
-        self.choose_from([member.pool for member in members
-                          if closed and not member.drained and (member.is_well or regardless)])
+        takes = taking(standings, self._health.panic, tripped=not closed)
+        # Panic is for judges that are wrong. A server that real requests could not reach is not there.
+        self.choose_from([member.pool for member, takes_it in zip(members, takes, strict=True)
+                          if takes_it and (member.is_well or not member.is_unreachable)])
         self._on_trial = [member for member in members
                           if member.ejector.state == "trial" and not (member.drained or member.probed_out)]
         self.recalm()
@@ -165,6 +166,8 @@ class Fleet(LeastInFlight["ServerPool"]):
         pool = self._try_out(asker, excluding)
         if pool is None and self.down:
             pool = self._anyone(excluding) if asker.regardless else None
+        elif pool is None and excluding and any(not member.is_well for member in self._members.values()):
+            pool = self._anyone(excluding, only_taking=True)    # in a panic the next attempt is made at a well one
         elif pool is None:
             pool = self.acquire(excluding)
         return pool
@@ -204,19 +207,25 @@ class Fleet(LeastInFlight["ServerPool"]):
         """Whether a server may take one more request that is not drained, in or not."""
         return any(not member.drained and self.in_flight(member.pool) < self.most for member in self._members.values())
 
-    def _anyone(self, excluding: Collection[ServerPool]) -> ServerPool | None:
-        """The least busy of all servers that are not drained, well ones first."""
+    def _anyone(self, excluding: Collection[ServerPool], *, only_taking: bool = False) -> ServerPool | None:
+        """The least busy of all servers that are not drained, well ones first. `only_taking`: of those in traffic."""
         candidates = [member for member in self._members.values() if not member.drained
-                      and member.pool not in excluding and self.in_flight(member.pool) < self.most]
+                      and member.pool not in excluding and self.in_flight(member.pool) < self.most
+                      and (not only_taking or self.takes(member.pool))]
         if not candidates:
             return None
-        best = min(candidates, key=lambda member: (not member.is_well, self.in_flight(member.pool)))
+        best = min(candidates, key=lambda member: (
+            not member.is_well, member.is_unreachable, self.in_flight(member.pool)))
         return self.acquire_this(best.pool)
 
     # ---- what came of it
 
-    def failed(self, pool: ServerPool, trial: Trial | None, why: str, *, by_server: bool = True) -> None:
-        """An attempt failed there. `by_server`: whether that is held against the server, and not the version alone."""
+    def failed(self, pool: ServerPool, trial: Trial | None, why: str, *, by_server: bool = True,
+               reached: bool = True) -> None:
+        """An attempt failed there. `by_server`: whether that is held against the server, and not the version alone.
+
+        `reached`: whether a connection came about.
+        """
         now = self._worker.clock()
         member = self._members.get(pool)
         if trial is not None and trial.of == "version":
@@ -228,6 +237,8 @@ class Fleet(LeastInFlight["ServerPool"]):
             self._tell(member, why)
         elif member is not None and not by_server:
             self._succeeded(member, now, trial)
+        if member is not None and member.is_unreachable is reached:
+            self._reached(member, reached)
         if self.calm:
             self.recalm()                   # from now on successes matter, too
 
@@ -239,6 +250,13 @@ class Fleet(LeastInFlight["ServerPool"]):
             self._tell_breaker("")
         if member is not None:
             self._succeeded(member, now, trial)
+            if member.is_unreachable:
+                self._reached(member, True)
+
+    def _reached(self, member: Member, reached: bool) -> None:
+        member.is_unreachable = not reached
+        if not member.is_well:              # in a panic it has requests, or none, for that alone
+            self.settle()
 
     def told_nothing(self, pool: ServerPool | None, trial: Trial) -> None:
         """A trial has ended without showing anything: the client left, say."""

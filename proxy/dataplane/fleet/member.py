@@ -19,15 +19,19 @@ class Trial(NamedTuple):
 
 
 class Member:
-    """See the module. `warm_since`: when it came back, while it is given less than its full part of the requests."""
+    """See the module. `warm_since`: when it came back, while it is given less than its full part of the requests.
 
-    __slots__ = ("drained", "ejector", "pool", "probed_out", "warm_since")
+    `is_unreachable`: whether no connection to it came about the last time that something went wrong.
+    """
+
+    __slots__ = ("drained", "ejector", "is_unreachable", "pool", "probed_out", "warm_since")
 
     def __init__(self, pool: ServerPool, rule: Ejection | None) -> None:
         self.pool = pool
         self.ejector = Ejector(rule)
         self.drained = False
         self.probed_out = False
+        self.is_unreachable = False
         self.warm_since: float | None = None
 
     @property

@@ -265,6 +265,25 @@ def test_below_the_panic_share_health_is_disregarded(story: Story) -> None:
     assert all(server.heads for server in old)
 
 
+def test_in_a_panic_servers_that_cannot_be_reached_get_no_more_than_it_takes_to_see_that(story: Story) -> None:
+    """Three of four are dead. Dead servers are never busy: most requests would go there, and use up all attempts."""
+    dead = [dead_address() for _ in range(3)]
+    shop = Shop(story, [*dead, *servers(story, "well")], health=Health(panic=0.5, breaker=None), retry=Retry())
+    shop.hear_probes(*[("old", server) for server in dead])
+    assert ask(shop, 60, "POST") == [200] * 60
+    assert attempts(shop.worker)["old", "connect"] <= 6
+
+
+def test_in_a_panic_the_next_attempt_is_made_at_a_server_that_is_well(story: Story) -> None:
+    bad = servers(story, 503, 503, 503)
+    shop = Shop(story, [*bad, *servers(story, "well")], retry=EVERYTHING,
+                health=Health(panic=0.5, breaker=None, ejection=None))
+    shop.hear_probes(*[("old", server) for server in bad])
+    assert ask(shop, 20) == [200] * 20
+    assert_adds_up(shop.worker)
+    assert sum(len(server.heads) for server in bad) <= 20
+
+
 def test_a_drained_server_gets_nothing_however_bad_the_others_are(story: Story) -> None:
     drained, bad = servers(story, "well", 503)
     shop = Shop(story, [drained, bad], drained=[("old", drained)])
