@@ -11,9 +11,12 @@ import aiohttp
 import pytest
 
 from proxy.admin.control import Patience
+from proxy.admin.shadow_views import Copies
 from proxy.controlplane.comparer.recordings import MOST_STREAMS
 from proxy.ipc.messages import Stats
 from proxy.telemetry import names as counted
+from proxy.telemetry.fold import Fold
+from proxy.telemetry.scope import Scope
 from tests.support.admin import OPERATOR, VIEWER, Asked, asked, run, settings
 from tests.support.comparing import Worker, pair
 from tests.support.deadline import WITHIN_S, until
@@ -100,6 +103,44 @@ def test_copies_and_skips_of_the_workers_are_in_the_report_until_it_is_cleared()
         await it.control.commands.flush()
         assert [event.author.name for event in it.control.journal.events() if event.verb == "shadow-cleared"] == [
             "loopback"]
+
+    shadowed(test)
+
+
+def sums(fold: Fold, answered: int, shed: int) -> None:
+    fold.add(1, [(counted.SHADOW_REQUESTS, ("shop", "answered"), answered),
+                 (counted.SHADOW_SKIPPED, ("shop", "shed"), shed)], (), ())
+
+
+def test_what_was_cleared_stays_so_in_a_successor() -> None:
+    before, after = Fold(), Fold()
+    sums(before, 3_601, 9)
+    Copies(before).clear("shop")
+    sums(before, 2, 0)
+    Copies(before).clear("shop")
+    sums(before, 5, 1)
+    after.restore(json.loads(json.dumps(before.dump())))
+    assert Copies(before).of("shop") == Copies(after).of("shop") == (5, {"shed": 1})
+
+
+def test_sums_that_have_begun_again_are_not_measured_by_an_older_clear() -> None:
+    fold = Fold()
+    sums(fold, 1_000, 0)
+    Copies(fold).clear("shop")
+    fold.retain(Scope([("api", "old")], []))
+    sums(fold, 10, 0)
+    assert Copies(fold).of("shop") == (10, {})
+    sums(fold, 2_000, 0)
+    assert Copies(fold).of("shop") == (2_010, {})
+
+
+def test_there_are_never_more_comparisons_than_copies() -> None:
+    """The comparer tells of a pair before the worker's next report does."""
+    async def test(it: Asked, worker: Worker) -> None:
+        worker.tell(*[pair(1, 1)] * 3)
+        report = await compared(it, 3)
+        assert isinstance(report["totals"], dict)
+        assert report["totals"]["copied"] == 3
 
     shadowed(test)
 
