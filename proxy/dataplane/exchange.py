@@ -290,8 +290,11 @@ class Exchange(Retrying):
         if backend is None or pool is None:
             return
         fleet = backend.fleet
-        if status < 500 and fleet.places.times:
-            fleet.places.took(now - (self._trying_since or self.started))
+        if status < 500 and fleet.places.times and self._is_sent:
+            asked_at = self._asked_at or self._trying_since or self.started
+            if self._upload is not None:
+                asked_at = max(asked_at, self._upload.ended_at)     # how long a client takes says nothing of a server
+            fleet.places.took(now - asked_at)
         if status >= 500:
             backend.tally.not_good += 1
             self._count_error(status)

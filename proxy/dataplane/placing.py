@@ -44,6 +44,8 @@ class Placing(ABC):
     """Since when it has waited for its place, of the worker's clock."""
     _trying_since = 0.0
     """Since when servers have time to answer it, where that is later than its begin."""
+    _asked_at = 0.0
+    """When the present attempt began, where it is not the first."""
     _rescued: Backend | None = None
     """The version in whose place the baseline answers."""
     _spilled: Guard | None = None

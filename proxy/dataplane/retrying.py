@@ -234,6 +234,7 @@ class Retrying(Sending):
         self._attempts += 1
         self._tries += 1
         self._pool = pool
+        self._asked_at = self.client.worker.clock()
         self._set_deadline()
         self._connect(pool, head)           # never on a pooled connection, which may be as stale as the last
         return True

@@ -24,13 +24,13 @@ RATE_GRACE_S = 10.0
 
 
 class Upload:
-    """One body. `sent`: bytes that a server was given, framing included.
+    """One body. `sent`: bytes that a server was given, framing included. `ended_at`: when its last byte came, 0 before.
 
     `keep`: so many bytes are kept for another attempt; a body that has become longer, and was sent, cannot be repeated.
     """
 
     __slots__ = ("_body", "_exchange", "_is_long", "_keep", "_kept", "_rate_from", "_rate_taken", "_server", "_site",
-                 "sent", "waiting")
+                 "ended_at", "sent", "waiting")
 
     def __init__(self, exchange: Sending, length: int, site: Site, now: float, keep: int = 0) -> None:
         self._exchange = exchange
@@ -42,6 +42,7 @@ class Upload:
         self._rate_taken = 0
         self.waiting = bytearray()          # joined: thousands of pieces of two bytes would take twenty times as much
         self.sent = 0
+        self.ended_at = 0.0
         self._keep = keep
         self._kept = bytearray()
         client = exchange.client
@@ -118,10 +119,11 @@ class Upload:
 
     def _ended(self, client: ClientConnection) -> None:
         self.forget()
+        self.ended_at = client.worker.clock()
         if self._exchange.copied is not None:
             self._exchange.copied.request_done()
         if not self._exchange.answer_begun:
-            client.deadline = client.worker.clock() + self._exchange.within_s     # which may be less than a sweep
+            client.deadline = self.ended_at + self._exchange.within_s     # which may be less than a sweep
         if self._body.rest:
             client.ahead(self._body.rest)
 

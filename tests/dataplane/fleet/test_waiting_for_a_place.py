@@ -11,6 +11,7 @@ import pytest
 
 from proxy.core.overload.values import Adaptive, Load
 from proxy.core.route import HeaderMatch, Match, Route, Sticky, Version
+from proxy.dataplane.fleet.places import Places
 from proxy.dataplane.worker import Worker
 from tests.support.origins import Peer, ok
 from tests.support.shop import EVERYTHING, PLENTY, Shop, servers, shop_snapshot
@@ -442,3 +443,41 @@ def test_a_tunnel_takes_a_place_until_its_end(story: Story) -> None:
     tunnel.close()
     assert other.response().body == b"plain"
     assert_adds_up(shop.worker)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the limit that follows latency is told, in seconds."""
+    seen: list[float] = []
+    took = Places.took
+
+    def noting(places: Places, seconds: float) -> None:
+        seen.append(seconds)
+        took(places, seconds)
+
+    monkeypatch.setattr(Places, "took", noting)
+    return seen
+
+
+def test_how_long_a_client_takes_to_send_its_body_is_no_latency(story: Story, told: list[float]) -> None:
+    shop = Shop(story, servers(story, "well"), load=Load(adaptive=Adaptive()))
+    client = story.client(shop.worker)
+    client.send(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na")
+    shop.worker.wait_until(lambda worker: any(upload.taken for upload in worker.uploads))
+    shop.worker.leap(5.0)
+    client.send(b"b")
+    assert client.response(b"PUT").status == 200
+    assert len(told) == 1
+    assert told[0] < 5.0
+
+
+def test_a_failed_attempt_before_is_no_latency_of_the_server_that_answers(story: Story, told: list[float]) -> None:
+    silent, well = servers(story, "silent", "well")
+    shop = Shop(story, [silent, well], load=Load(adaptive=Adaptive()), retry=replace(EVERYTHING, per_try_s=2.0))
+    client = story.client(shop.worker)
+    client.send(get())
+    silent.wait_heads(1)
+    shop.worker.leap(3.0)
+    assert client.response().status == 200
+    assert len(told) == 1
+    assert told[0] < 2.0
