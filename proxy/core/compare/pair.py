@@ -25,7 +25,8 @@ BUILT_IN_IGNORES = re.compile(
     r"|ratelimit.*|x-turnout-.*"
 )
 """Header names that differ between any two answers, or between any two servers: left out where `headers` says `*`."""
-_LONGEST_HEADER = 8_192
+_PASSING = frozenset({b"expires", b"max-age"})
+"""Attributes of a cookie that say a moment: of two answers they differ, and only whether they are there is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +100,36 @@ def _headers(rules: CompiledRules, primary: Answer, shadow: Answer) -> list[Diff
 def _fields(answer: Answer) -> dict[bytes, list[bytes]]:
     fields: dict[bytes, list[bytes]] = {}
     for name, value in answer.headers:
-        fields.setdefault(name.lower(), []).append(value[:_LONGEST_HEADER])
+        fields.setdefault(name.lower(), []).append(value)
     return fields
 
 
 def _plain(name: bytes, values: list[bytes]) -> object:
-    """The values in the form in which they are compared: of cookies their names, of a media type no case, no blanks."""
+    """The values in the form in which they are compared: cookies without theirs, a media type without case and blanks.
+    """
     if name == b"set-cookie":
-        return sorted(value.partition(b"=")[0].strip() for value in values)
+        return sorted((cookie, sorted(attributes)) for cookie, attributes in map(_cookie, values))
     plain = b",".join([b",".join([part.strip() for part in value.split(b",")]) for value in values])
     if name == b"content-type":
         return plain.lower().replace(b"; ", b";").replace(b'"', b"")
     return plain
 
 
+def _cookie(value: bytes) -> tuple[bytes, list[bytes]]:
+    """The name of a cookie and its attributes (RFC 6265 §5.2), without its value."""
+    pair, *attributes = value.split(b";")
+    told = []
+    for attribute in attributes:
+        name, equals, setting = (part.strip() for part in attribute.partition(b"="))
+        name = name.lower()
+        if name:
+            told.append(name if name in _PASSING or not equals else name + b"=" + setting)
+    return pair.partition(b"=")[0].strip(), told
+
+
 def _excerpt(name: bytes, values: list[bytes] | None) -> str:
     if name == b"set-cookie":
-        values = [value.partition(b"=")[0] for value in values or ()]
+        values = [b"; ".join((cookie, *attributes)) for cookie, attributes in map(_cookie, values or ())]
     return of_bytes(b", ".join(values or ()))
 
 

@@ -71,12 +71,26 @@ def test_with_a_star_all_headers_are_compared_but_those_of_every_answer() -> Non
     assert kinds(answer(headers=ours), answer(headers=theirs), headers=("*",), ignore=("header:x-own",)) == []
 
 
-def test_of_cookies_only_the_names_are_compared_and_shown() -> None:
-    one = answer(headers=((b"Set-Cookie", b"sid=SECRET; Path=/"),))
-    other = answer(headers=((b"Set-Cookie", b"sid=ELSE; Path=/"), (b"Set-Cookie", b"b=SECRET")))
-    assert kinds(one, answer(headers=((b"Set-Cookie", b"sid=x"),)), headers=("set-cookie",)) == []
+def test_of_cookies_names_and_attributes_are_compared_and_shown_and_no_values() -> None:
+    one = answer(headers=((b"Set-Cookie", b"sid=SECRET; Path=/; Max-Age=60"),))
+    same = answer(headers=((b"Set-Cookie", b"sid=x;max-age=59; path=/"),))
+    other = answer(headers=((b"Set-Cookie", b"sid=ELSE; Path=/; Max-Age=60"), (b"Set-Cookie", b"b=SECRET")))
+    assert kinds(one, same, headers=("set-cookie",)) == []
     found = differences(CompiledRules(Rules(headers=("*",))), one, other)
-    assert [(one.path, one.primary, one.shadow) for one in found] == [("header:set-cookie", "sid", "sid, b")]
+    assert [(one.path, one.primary, one.shadow) for one in found] == [
+        ("header:set-cookie", "sid; path=/; max-age", "sid; path=/; max-age, b")]
+
+
+@pytest.mark.parametrize("lost", ["HttpOnly", "Secure", "SameSite=Strict", "Expires=Wed, 21 Oct 2026 07:28:00 GMT"])
+def test_a_cookie_that_lost_an_attribute_differs(lost: str) -> None:
+    before = answer(headers=((b"Set-Cookie", f"sid=1; Path=/; {lost}".encode()),))
+    after = answer(headers=((b"Set-Cookie", b"sid=2; Path=/"),))
+    assert kinds(before, after, headers=("*",)) == [("header:set-cookie", "header-value")]
+
+
+def test_headers_are_compared_to_their_ends() -> None:
+    ours, theirs = (answer(headers=((b"Location", b"/" + b"x" * 10_000 + end),)) for end in (b"a", b"b"))
+    assert kinds(ours, theirs) == [("header:location", "header-value")]
 
 
 def test_bodies_that_say_the_same_do_not_differ() -> None:
