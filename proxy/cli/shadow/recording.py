@@ -28,8 +28,8 @@ _ENDED = b'{"ended":'
 _WHY = {"off": "nothing of the route is compared any more", "forbidden": "the token is no longer good for it"}
 """What is said of a stream that Turnout ends for good; of others it is asked again."""
 _BUSY = 503
-_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Before each new attempt at a lost stream; the last one again and again."""
+_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Before each new attempt at a lost stream; the last one again and again. What passes meanwhile is not recorded."""
 
 
 def record(
