@@ -91,7 +91,8 @@ class Drainer:
         if address is not None and address not in known:
             more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
             there = ", ".join(known[:_NAMED])
-            problems.append(Problem("/server", "", f"{quote(server)} is no server of `{version}`; there are {there}{more}"))
+            what = f"{quote(server)} is no server of `{version}`; there are {there}{more}"
+            problems.append(Problem("/server", "", what))
         if problems:
             raise InvalidChange(problems)
         return found, address
