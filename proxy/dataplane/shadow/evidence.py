@@ -40,7 +40,7 @@ _MULTIPART = re.compile(rb"multipart/", re.IGNORECASE)
 
 STEPS = 5_000
 """What cleaning one body may cost, in steps of up to a microsecond; of what would cost more only that is told."""
-LONGEST = 512 * 1024
+LONGEST = 256 * 1024
 """Bytes of a body that may be cleaned: only to look at so many takes milliseconds, and clients wait meanwhile."""
 SHORT = 4 * 1024
 """Bytes that cost little, whatever they are."""
