@@ -108,6 +108,8 @@ class Book:
         found = compare(self.rules, primary, answer_of(pair.shadow))
         control = None if pair.control is None else compare(self.rules, primary, answer_of(pair.control))
         self.groups.add(self.endpoint_of(pair), found, pair.at, control, pair.id.decode("latin-1"))
+        if not pair.shadow.status:
+            return                          # no answer came: there is no time to set beside the other's
         self.later.add(max(0.0, pair.shadow.took_s - pair.primary.took_s))
         for version, seconds, total in ((pair.version, pair.primary.took_s, self.primary),
                                         (pair.to, pair.shadow.took_s, self.shadow)):

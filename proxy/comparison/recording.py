@@ -90,7 +90,8 @@ def line_of(pair: Pair, endpoint: str) -> bytes:
 
 
 def _answer(answer: Answered) -> dict[str, Any]:
-    return {"status": answer.status, "head": _fields(answer.head), "body": _body(answer.body), "whole": answer.whole,
+    body = answer.body if answer.whole or not answer.status else b""    # else it is the reason why it was not told
+    return {"status": answer.status, "head": _fields(answer.head), "body": _body(body), "whole": answer.whole,
             "took_s": answer.took_s}
 
 

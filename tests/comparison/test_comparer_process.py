@@ -15,7 +15,7 @@ import pytest
 from proxy.controlplane.comparer.door import open_door
 from proxy.controlplane.comparer.process import COMPARER_COMMAND, NoAnswer
 from proxy.ipc.frames import frame
-from proxy.ipc.pairs import FRAME_LIMIT, Wanted
+from proxy.ipc.pairs import FRAME_LIMIT, Answered, Wanted
 from proxy.telemetry import names as counted
 from proxy.telemetry import shadowing
 from tests.support.comparing import Bench, answered, pair, run, shadowed
@@ -176,6 +176,18 @@ def test_summaries_have_results_ratio_durations_and_fields() -> None:
         assert it.sums.fold.gauges(shadowing.MATCH_RATIO) == {("shop",): 0.75}
         durations = it.sums.fold.histograms(shadowing.DURATION)
         assert {labels: one.count for labels, one in durations.items()} == {("shop", "old"): 4, ("shop", "new"): 4}
+
+    run(test)
+
+
+def test_a_copy_that_got_no_answer_is_a_difference_and_has_no_duration() -> None:
+    async def test(it: Bench) -> None:
+        none = Answered(0, b"", b"closed", True, 0.0)
+        it.worker().tell(pair({"a": 1}, {"a": 1}), pair({"a": 1}, none))
+        await until(lambda: sum(it.sums.of(shadowing.COMPARED).values()) == 2, "both are summed up")
+        assert it.sums.of(shadowing.COMPARED) == {("shop", "matched"): 1, ("shop", "different"): 1}
+        durations = it.sums.fold.histograms(shadowing.DURATION)
+        assert {labels: one.count for labels, one in durations.items()} == {("shop", "old"): 1, ("shop", "new"): 1}
 
     run(test)
 
