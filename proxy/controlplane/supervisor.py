@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,6 +98,10 @@ class Supervisor:
         """Told what a worker process, by its life, has noticed of a server."""
         self.news: Callable[[], bytes] = bytes
         """Asked what a worker has to know right after its first snapshot, as encoded messages."""
+        self.out: Callable[[], Iterable[Noticed]] = tuple
+        """Asked what a successor has to know: all that traffic has put out."""
+        self.on_inherited: Callable[[Iterable[Noticed]], None] = _nobody_inherits
+        """Told what a predecessor answered to `out`, before the first `on_snapshot`."""
         self.listeners = listeners
         self._patience = patience
         self._clock = clock
@@ -377,3 +381,7 @@ def _nobody_looks(_snapshot: Snapshot) -> None:
 
 def _nobody_heeds(_life: int, _news: Noticed) -> None:
     """And for what workers notice."""
+
+
+def _nobody_inherits(_news: Iterable[Noticed]) -> None:
+    """And for what a predecessor knew."""

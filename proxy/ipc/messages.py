@@ -75,6 +75,8 @@ class Noticed(msgspec.Struct, frozen=True, tag="noticed"):
     `until` (seconds of CLOCK_MONOTONIC, which all processes of a host share); else it is back. `times`: how often in a
     row it was put out. `epoch` grows with every transition: what has a lower one than what is known already is old
     news, and of two with the same one, `out` holds. `why`: for people.
+
+    In an upgrade supervisors tell it each other, as JSON (`controlplane.upgrade.outages`): other releases read it, too.
     """
 
     version: str

@@ -1,14 +1,15 @@
 """The one place that knows how every server is: by probes, by what workers noticed, by what an operator drained.
 
 Invariants: it knows exactly the servers of the snapshot in force; news of others are dropped. What is known of a server
-stays when a snapshot changes, as long as its version is judged in the same way.
+stays when a snapshot changes, as long as its version is judged in the same way. What a predecessor knew is known from
+the first snapshot on, and is no turn: it was told when it happened.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec.structs import replace
 
@@ -37,6 +38,7 @@ class HealthBook:
         self.clock = clock
         self.wall = wall
         self._pages: dict[str, Page] = {}
+        self._adopted: tuple[Noticed, ...] = ()
 
     # ---- for views
 
@@ -61,11 +63,19 @@ class HealthBook:
 
     # ---- what is configured
 
+    def adopt(self, news: Iterable[Noticed]) -> None:
+        """Go on from what a predecessor's workers have noticed. Only before the first `configure`.
+
+        Of what that snapshot does not have, or does not judge by traffic, nothing is kept.
+        """
+        self._adopted = tuple(news)
+
     def configure(self, snapshot: Snapshot) -> None:
         """Know the servers of this snapshot, and no others, from now on."""
         now, before = self.clock(), self._pages
         self._pages = {version.name: _turned_over(before.get(version.name), version, snapshot.drained, now)
                        for version in snapshot.versions}
+        self._take_over()
         for page in self._pages.values():
             self._conclude(page)
         for probed in [key for key in self.probes if self._entry(key[:2]) is None]:
@@ -112,11 +122,17 @@ class HealthBook:
             return False
         return self._noticed_server(page, news) if news.server else self._noticed_version(page, news)
 
-    # ---- for workers
+    # ---- for workers, and for a successor
 
     def out_by_probes(self) -> tuple[Key, ...]:
         """Every server that is out by what probes say."""
         return tuple(key for key, judge in self.judges() if judge.is_out)
+
+    def out_by_traffic(self) -> tuple[Noticed, ...]:
+        """The newest of every server and version that traffic has put out. All workers of a successor are new: of what
+        is in they have no epoch yet, either.
+        """
+        return tuple(news for news in self.newest() if news.out)
 
     def newest(self) -> Iterator[Noticed]:
         """The newest that workers have said of each server and version.
@@ -131,6 +147,13 @@ class HealthBook:
                 yield page.news
 
     # ---- inside
+
+    def _take_over(self) -> None:
+        adopted, self._adopted = self._adopted, ()
+        here = [news.version for news in adopted
+                if news.version in self._pages and self._pages[news.version].adopt(news)]
+        for version in dict.fromkeys(here):
+            self._pages[version].conclude()  # no turn: whoever knew this first has told what follows from it
 
     def _noticed_server(self, page: Page, news: Noticed) -> bool:
         entry = page.entries.get(news.server)

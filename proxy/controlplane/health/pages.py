@@ -107,6 +107,17 @@ class Page:
         self.said_down = self.state == "down"
         return Turn(self.version.name, "", self.said_down, None, self._why())
 
+    def adopt(self, news: Noticed) -> bool:
+        """Know this, and draw no conclusions; whether it is of something that is here, and is judged by traffic."""
+        entry = self.entries.get(news.server)
+        if not news.server and self.version.health.breaker is not None:
+            self.news = news
+        elif entry is not None and self.version.health.ejection is not None:
+            entry.news = news
+        else:
+            return False
+        return True
+
     def servers(self, now: float) -> tuple[ServerHealth, ...]:
         """Its servers, in the order of the file."""
         takes = taking(self._standings(), self.version.health.panic, tripped=self._tripped)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -33,6 +33,8 @@ class Supervisor(Workers, Protocol):
     on_event: Callable[[str, dict[str, Any]], None]
     on_noticed: Callable[[int, Noticed], None]
     news: Callable[[], bytes]
+    out: Callable[[], Iterable[Noticed]]
+    on_inherited: Callable[[Iterable[Noticed]], None]
 
 
 class HealthWatch:
@@ -54,6 +56,8 @@ class HealthWatch:
         self.book.on_turn = lambda turn: self._telling.hear(turn, clock())
         supervisor.on_noticed = self._relay.noticed
         supervisor.news = self._relay.greeting
+        supervisor.out = self.book.out_by_traffic
+        supervisor.on_inherited = self.book.adopt
 
     def configure(self, snapshot: Snapshot) -> None:
         """Watch the servers of this snapshot from now on. Needs a running loop."""

@@ -7,7 +7,7 @@
     (its workers serve on the same sockets)
     ready                       →
                                                   takes no changes from here on
-                                ←                 final: the last state, all sums
+                                ←                 final: the last state, all sums, who is out
     (takes the state, opens the journal)
     taken                       →
                                 ←                 yours: it may take changes, and we answer none any more
@@ -38,6 +38,7 @@ import structlog
 from proxy.controlplane.errors import HandingOver
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.tasks import reported
+from proxy.controlplane.upgrade import outages
 from proxy.controlplane.upgrade.link import LineEnded, Link, Message
 from proxy.controlplane.upgrade.orphans import find_orphans
 from proxy.controlplane.workers.listeners import Listeners
@@ -190,7 +191,8 @@ class Handover:
         self._freezing = asyncio.create_task(_run(self._household.freeze()), name="freeze")
         luggage = await asyncio.shield(self._freezing)
         # From here on what our workers count goes to both: whoever remains has it all.
-        link.post("final", luggage=luggage, fold=self._supervisor.fold.dump())
+        link.post("final", luggage=luggage, fold=self._supervisor.fold.dump(),
+                  out=outages.pack(self._supervisor.out()))
         self._supervisor.witness = _Witness(link)
         try:
             async with asyncio.timeout(self._frozen_s):

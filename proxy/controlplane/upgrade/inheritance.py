@@ -18,6 +18,7 @@ from proxy import __version__
 from proxy.controlplane.errors import StartError
 from proxy.controlplane.supervisor import Supervisor
 from proxy.controlplane.tasks import reported
+from proxy.controlplane.upgrade import outages
 from proxy.controlplane.upgrade.handover import ENVIRONMENT
 from proxy.controlplane.upgrade.link import LineEnded, Link, Message
 from proxy.controlplane.upgrade.orphans import Orphans, find_orphans
@@ -70,11 +71,13 @@ class Inheritance:
     async def ready(self, supervisor: Supervisor) -> Mapping[str, Any]:
         """Say that our workers are ready; returns the last luggage, once the predecessor takes no changes any more.
 
-        All sums come along and go on in `supervisor.fold`. Raises StartError when the predecessor is gone.
+        All sums come along and go on in `supervisor.fold`, and who is out is told to `supervisor.on_inherited`. Raises
+        StartError when the predecessor is gone.
         """
         self._link.post("ready")
         final = await self._expect("final")
         supervisor.fold.restore(final.get("fold", {}))
+        supervisor.on_inherited(outages.unpack(final.get("out")))
         luggage: Mapping[str, Any] = final.get("luggage", {})
         return luggage
 

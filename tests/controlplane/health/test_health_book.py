@@ -35,11 +35,12 @@ NEW = Version("new", servers(1, 2, 3, 4), PROBED)
 class Kept:
     """A book at a time that stands still unless it is moved, and every turn that it told."""
 
-    def __init__(self, *versions: Version) -> None:
+    def __init__(self, *versions: Version, adopted: tuple[Noticed, ...] = ()) -> None:
         self.now = 100.0
         self.turns: list[Turn] = []
         self.book = HealthBook(lambda: self.now, lambda: 1e9 + self.now)
         self.book.on_turn = self.turns.append
+        self.book.adopt(adopted)
         self.configure(*versions or (OLD, NEW))
 
     def configure(self, *versions: Version, drained: tuple[tuple[str, str], ...] = ()) -> None:
@@ -345,6 +346,66 @@ def test_the_newest_of_everything_is_known_for_those_who_start() -> None:
     it.noticed("", True, 3)
     assert [(news.server, news.out, news.epoch) for news in it.book.newest()] == [
         (A, False, 2), (B, True, 5), ("", True, 3)]
+
+
+def successor_of(it: Kept, *versions: Version) -> Kept:
+    """A book that goes on from this one, for a configuration of its own if one is given."""
+    return Kept(*versions, adopted=it.book.out_by_traffic())
+
+
+def test_a_successor_knows_what_traffic_has_put_out_and_until_when_and_nothing_of_it_is_a_turn() -> None:
+    it = Kept()
+    it.noticed(A, True, 7, for_s=60.0)
+    it.noticed(B, True, 1)
+    it.noticed(B, False, 2)
+    it.noticed("", True, 3, for_s=30.0, why="60 % of 40 requests failed")
+    heir = successor_of(it)
+    assert heir.states() == ["ejected", "up", "up", "up"]
+    first, version = heir.book.servers("new")[0], heir.book.version("new")
+    assert (first.ejected_until_s, first.times, first.why) == (60.0, 7, "5 failures in a row")
+    assert (version.state, version.until_s, version.why) == ("down", 30.0, "60 % of 40 requests failed")
+    assert [(news.server, news.epoch) for news in heir.book.newest()] == [(A, 7), ("", 3)]
+    assert (heir.turns, heir.book.ejections) == ([], {})
+
+
+def test_what_a_successor_adopted_is_told_when_it_comes_in_and_old_news_of_it_are_late() -> None:
+    it = Kept(OLD, replace(NEW, servers=servers(1)))
+    it.noticed(A, True, 7)
+    heir = successor_of(it, OLD, replace(NEW, servers=servers(1)))
+    assert not heir.noticed(A, False, 6)
+    assert heir.noticed(A, False, 8)
+    assert heir.told() == [(A, False), ("new", False)]
+
+
+def test_a_version_whose_servers_are_all_out_is_down_for_a_successor_and_that_is_no_turn() -> None:
+    it = Kept()
+    for server in (A, B, C, D):
+        it.noticed(server, True, 1)
+    heir = successor_of(it)
+    assert (heir.book.version("new").state, heir.turns) == ("down", [])
+
+
+@pytest.mark.parametrize("version", [
+    replace(NEW, servers=servers(2, 3)), replace(NEW, health=Health(ejection=None, breaker=None)),
+    replace(NEW, name="newer")])
+def test_a_successor_drops_what_its_configuration_has_no_more_or_judges_no_more(version: Version) -> None:
+    it = Kept()
+    it.noticed(A, True, 1)
+    if version.health.breaker is None:
+        it.noticed("", True, 1)
+    heir = successor_of(it, OLD, version)
+    assert (heir.states(version.name).count("up"), list(heir.book.newest())) == (len(version.servers), [])
+    heir.configure(OLD, NEW)
+    assert heir.states() == ["up"] * 4, "it is not known later, either"
+    assert heir.book.version("new").state == "up"
+
+
+def test_an_open_breaker_of_a_version_that_is_no_more_is_dropped() -> None:
+    it = Kept()
+    it.noticed("", True, 1)
+    heir = successor_of(it, OLD)
+    heir.configure(OLD, NEW)
+    assert heir.book.version("new").state == "up"
 
 
 def test_a_turn_says_until_when_in_wall_time() -> None:
