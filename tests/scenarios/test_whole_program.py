@@ -318,7 +318,9 @@ def test_a_second_turnout_on_the_same_port_says_who_is_in_the_way(tmp_path: Path
     with shop(tmp_path, {"old": 1}, workers=workers) as first:
         host, port = first.address
         with StrictOrigin() as origin:
-            file = write_file(tmp_path, {"old": origin.url}, [{"name": "shop", "split": {"old": 1}}],
+            apart = tmp_path / "second"     # the first one watches its own file
+            apart.mkdir()
+            file = write_file(apart, {"old": origin.url}, [{"name": "shop", "split": {"old": 1}}],
                               listen=f"{host}:{port}", workers=workers)
             second = run_to_its_end("-c", str(file))
         assert second.returncode == 1
