@@ -199,7 +199,7 @@ class Placing(ABC):
         if self._site is not self.client.worker.site:
             self.begin_again(called=True)
             return
-        self._trying_since = self.client.worker.clock()
+        self._trying_since, self._asked_at = self.client.worker.clock(), 0.0
         self._set_deadline()
         self.is_called = True
         self._attempt(head)

@@ -215,7 +215,7 @@ class Retrying(Sending):
         """See `Sending`."""
         waited_at = None if self._backend is None else self._backend.fleet
         if self._give_up_attempt() and self._choose():
-            self._trying_since = self.client.worker.clock()
+            self._trying_since, self._asked_at = self.client.worker.clock(), 0.0
             self._set_deadline()
             self.is_called = called and self._backend.fleet is waited_at  # type: ignore[union-attr]
             self._attempt(self._build_head())

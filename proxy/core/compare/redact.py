@@ -39,8 +39,10 @@ _FORM = b"application/x-www-form-urlencoded"
 
 Fields = tuple[tuple[bytes, bytes], ...]
 _MULTIPART = b"multipart/form-data"
-_WIDE = re.compile(rb"\xff\xfe|\xfe\xff|\0(?:\0\0)?[{\[\"<]|[{\[\"<]\0")
-"""UTF-16 or UTF-32, by its mark or its first character."""
+_WIDE = re.compile(
+    rb"\xff\xfe|\xfe\xff|(?:\0(?:\0\0)?[ \t\r\n])*+\0(?:\0\0)?[{\[\"<]|(?:[ \t\r\n]\0(?:\0\0)?)*+[{\[\"<]\0")
+"""UTF-16 or UTF-32, by its mark or its first character that is no blank."""
+_WIDE_TYPE = re.compile(rb"[^;]*(?:json|xml|html|text)[^;]*(?:;|\Z)|.*charset=\"?utf-?(?:16|32)", re.IGNORECASE)
 _OTHER = re.compile(rb"[ \t\r\n]*+[{\[\"<]")
 _MARKUP = re.compile(rb"[^;]*(?:xml|html)", re.IGNORECASE)
 _LINES = re.compile(rb"text/plain|[^;]*(?:yaml|toml|properties)", re.IGNORECASE)
@@ -76,8 +78,8 @@ def _is_form(content_type: bytes) -> bool:
 
 def _redacted_text(body: bytes, salt: bytes, content_type: bytes, most: int) -> bytes | None:
     """What is not JSON; None where a secret stands in more than `most` places."""
-    if _WIDE.match(body):           # names cannot be found by their bytes
-        return None
+    if _WIDE.match(body) or (b"\0" in body[:4] and _WIDE_TYPE.match(content_type)):
+        return None                 # names cannot be found by their bytes
     if content_type[:33].lower() == _FORM:
         return redacted_parameters(body, salt)
     if content_type[:19].lower() == _MULTIPART:

@@ -16,6 +16,7 @@ import re
 
 from proxy.core.compare.sensitive import (
     LONGEST_NAME,
+    VALUE_NAMES,
     is_sensitive,
     is_suspect,
     mark,
@@ -34,8 +35,6 @@ _HARMLESS = frozenset({b"null", b"true", b"false", b'""'})
 _MOST_QUOTES = 65_536
 _MOST_NEW_NAMES = 256
 
-_VALUE_NAMES = frozenset({b"value", b"Value", b"values", b"val", b"v", b"content", b"data", b"text"})
-"""Members whose value may belong to the name that stands beside them. They are never remembered as harmless."""
 _NAME_NAMES = rb"(?i:name|key|field|param(?:eter)?|header|attribute|property|label|variable|type|id|k)"
 _NAME_NAME = re.compile(_NAME_NAMES)
 _NAMED = re.compile(rb'"' + _NAME_NAMES + rb'"[ \t\r\n]*+:[ \t\r\n]*+"([^"\\]{1,128}+)"')
@@ -59,7 +58,7 @@ def redacted_json(body: bytes, salt: bytes) -> bytes:
         body = _FIRST_OF_TWO.sub(lambda found: _without_second(found, salt), body)
     if not new:
         return body
-    suspect = any(map(is_suspect, new - _VALUE_NAMES))
+    suspect = any(map(is_suspect, new - VALUE_NAMES))
     if _names_a_secret(body, new):
         body = _without_named_values(_plain_escapes(body), salt)
     return _without_members(_plain_escapes(body), salt) if suspect else body
@@ -75,7 +74,7 @@ def needs_no_redaction(body: bytes) -> bool:
     if any(map(is_sensitive, set(_FIRST_OF_TWO_NAMES.findall(body)))):
         return False
     new = new_among(_NAMES.findall(body))
-    if len(new) > _MOST_NEW_NAMES or any(map(is_suspect, new - _VALUE_NAMES)):
+    if len(new) > _MOST_NEW_NAMES or any(map(is_suspect, new - VALUE_NAMES)):
         return False
     return not _names_a_secret(body, new)
 
@@ -83,7 +82,7 @@ def needs_no_redaction(body: bytes) -> bool:
 def _names_a_secret(body: bytes, names: set[bytes]) -> bool:
     """Whether a member such as `name` says that another holds a secret. `names`: of the members that may."""
     named: set[bytes] = set()
-    if not _VALUE_NAMES.isdisjoint(names):
+    if not VALUE_NAMES.isdisjoint(names):
         if b"\\u00" in body and _NAMED_ESCAPED.search(body):
             return True
         named.update(_NAMED.findall(body))
@@ -150,7 +149,7 @@ def _without_named_values(body: bytes, salt: bytes) -> bytes:
                 _close(levels, token.end(), secret)
         elif what == b":":
             at = _BLANKS.match(body, token.end()).end()  # type: ignore[union-attr]  # it matches nothing, too
-            if string in _VALUE_NAMES:
+            if string in VALUE_NAMES:
                 value_at = at
                 scalar = _STRING_OR_REST.match(body, at) or _SCALAR.match(body, at)
                 if scalar is not None:

@@ -35,8 +35,8 @@ _NAMED = re.compile(       # a first letter first: that is quickly found, or not
     rb"""[ \t\r\n<:"'](?:[nktpfNKTPF])(?i:ame|ey|ype|roperty|ield|aram(?:eter)?)"""
     rb"""[ \t\r\n]*+(?:=[ \t\r\n]*+["']?|>[ \t\r\n]*+)([\w.\[\]-]{1,128}+)""")
 _NAMED_BY_IT = frozenset({b"value", b"content"})
-_NAMED_TEXT = re.compile(rb">[ \t\r\n]*+([^<>]{1,128}?)[ \t\r\n]*+(?=<)")
-_NEXT_ELEMENT = re.compile(rb"[ \t\r\n]*+</[^<>]*+>[ \t\r\n]*+<[\w.:-]++(?:[ \t\r\n][^<>]*+)?>([^<]++)")
+_NAMED_TEXT = re.compile(rb">([^<>]{1,160}+)(?=<)")
+_NEXT_ELEMENT = re.compile(rb"</[^<>]*+>[ \t\r\n]*+<[\w.:-]++(?:[ \t\r\n][^<>]*+)?>([^<]++)")
 
 _LINE = rb"^([ \t]*+(?:[#;-][ \t]*+)?[\"']?(%b)[\"']?[ \t]*+[:=][ \t]*+)(\S[^\r\n]*+)"
 _LINES = re.compile(_LINE % rb"[\w.\-\[\]]{1,128}+", re.MULTILINE)
@@ -123,13 +123,16 @@ def redacted_markup(body: bytes, salt: bytes, most: int) -> bytes | None:
         return None if places is None else body
     parts: list[bytes] = []
     at = before = opened = closed = 0
+    tag, tag_from = None, -1
     for place in places:                # `opened`, `closed`: the last brackets before it
         opened = max(opened, body.rfind(b"<", before, place))
         closed = max(closed, body.rfind(b">", before, place))
         before = place
         if place < at:
             continue                    # within what was taken away or cleaned already
-        tag = _TAG.match(body, max(opened, at))
+        if max(opened, at) != tag_from:     # else it is known: one without an end is looked at once
+            tag_from = max(opened, at)
+            tag = _TAG.match(body, tag_from)
         if tag is not None and tag.end() > place:
             cleaned = _without_attributes(tag[2], salt)
             parts += (body[at:tag.start(2)], cleaned, b">")
@@ -142,7 +145,7 @@ def redacted_markup(body: bytes, salt: bytes, most: int) -> bytes | None:
                     at = end
         elif named := _NAMED_TEXT.match(body, closed):
             value = _NEXT_ELEMENT.match(body, named.end())
-            if value is not None and is_sensitive(named[1]) and value[1].strip():
+            if value is not None and is_sensitive(named[1].strip()) and value[1].strip():
                 parts += (body[at:value.start(1)], bare_mark(value[1].strip(), salt))
                 at = value.end(1)
     return b"".join(parts) + body[at:]

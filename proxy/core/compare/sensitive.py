@@ -29,6 +29,8 @@ _PARTS = re.compile(rb"[\[\]]+")
 _CLEAR_NAME = re.compile(rb"[^\\,:{}\[\]]{0,64}")
 """A name that needs no second look: no escape, and not what stands between two strings of JSON."""
 LONGEST_NAME = 128
+VALUE_NAMES = frozenset({b"value", b"Value", b"values", b"val", b"v", b"content", b"data", b"text"})
+"""Members whose value may belong to the name that stands beside them. They are never remembered as harmless."""
 MOST_NAMES = 4_096
 _known_harmless: set[bytes] = set()
 
@@ -43,13 +45,16 @@ def bare_mark(value: bytes, salt: bytes) -> bytes:
     return mark(value, salt)[1:-1].replace(b" ", b"-")
 
 
-@lru_cache(maxsize=MOST_NAMES)
 def is_sensitive(name: bytes) -> bool:
     """Whether the value of this name is to be hidden; of `user[token][0]` if that is so of a part.
 
     Only the end of a long name is looked at.
     """
-    name = name[-LONGEST_NAME:]
+    return _is_sensitive(name[-LONGEST_NAME:])
+
+
+@lru_cache(maxsize=MOST_NAMES)
+def _is_sensitive(name: bytes) -> bool:
     if b"]" in name:
         return any(_SENSITIVE.search(part) for part in _PARTS.split(name))
     return _SENSITIVE.search(name) is not None
@@ -62,7 +67,7 @@ def new_among(names: Iterable[bytes]) -> set[bytes]:
 
 def is_suspect(name: bytes) -> bool:
     """Whether a name asks for a closer look; harmless ones are remembered, within a bound."""
-    if name in _known_harmless:
+    if name in _known_harmless or name in VALUE_NAMES:
         return False
     if not _CLEAR_NAME.fullmatch(name) or _SENSITIVE.search(name):
         return True

@@ -31,8 +31,8 @@ class VersionBreaker:
     be replaced at any time, None for: never opened here, but follow the others.
     """
 
-    __slots__ = ("_quiet_since", "_since", "_trials_good", "_trials_out", "_window", "epoch", "rule", "state", "times",
-                 "until")
+    __slots__ = ("_left_alone", "_quiet_since", "_since", "_trials_good", "_trials_out", "_window", "epoch", "rule",
+                 "state", "times", "until")
 
     def __init__(self, rule: Breaker | None) -> None:
         self.rule = rule
@@ -44,6 +44,7 @@ class VersionBreaker:
         self._window = Window()
         self._trials_out = 0
         self._trials_good = 0
+        self._left_alone = 0        # trials that took so long that others were begun beside them
         self._quiet_since: float | None = None      # trials are out and none has ended since, as far as `look` has seen
 
     def count(self, now: float, attempts: int, failures: int) -> bool:
@@ -60,13 +61,16 @@ class VersionBreaker:
         return self._open(now, rule)
 
     def look(self, now: float) -> bool:
-        """Let time pass; whether it is on trial from now on. Trials that tell nothing for `TRIAL_S` are given up."""
+        """Let time pass; whether it is on trial from now on. When trials tell nothing for `TRIAL_S`, others may
+        begin beside them.
+        """
         if self.state == "closed":
             self._forget(now)
         elif self._trials_out:
             if self._quiet_since is None:
                 self._quiet_since = now
             elif now - self._quiet_since >= TRIAL_S:
+                self._left_alone += self._trials_out
                 self._trials_out, self._quiet_since = 0, None
         if self.state != "open" or now < self.until:
             return False
@@ -94,9 +98,13 @@ class VersionBreaker:
 
         `begun`: the `epoch` when it was claimed; a trial of an earlier one says nothing any more. None: of this one.
         """
-        if self.state != "trial" or not self._trials_out or (begun is not None and begun < self.epoch):
+        if self.state != "trial" or not (self._trials_out or self._left_alone) \
+                or (begun is not None and begun < self.epoch):
             return False
-        self._trials_out -= 1
+        if self._trials_out:                # perhaps it was one that was left alone: then there is one trial more
+            self._trials_out -= 1
+        else:
+            self._left_alone -= 1
         self._quiet_since = None
         if ok is False and self.rule is not None:
             return self._open(now, self.rule)
@@ -140,7 +148,7 @@ class VersionBreaker:
 
     def _turn(self, state: State, epoch: int, until: float, now: float) -> None:
         self.state, self.epoch, self.until, self._since = state, epoch, until, now
-        self._trials_out = self._trials_good = 0
+        self._trials_out = self._trials_good = self._left_alone = 0
         self._quiet_since = None
         self._window.clear()
 

@@ -32,7 +32,8 @@ class Ejector:
     `begun`, wherever it is asked for: the `epoch` when the attempt was begun; None: taken for one of the present epoch.
     """
 
-    __slots__ = ("_since", "_trying", "_trying_since", "epoch", "failures", "rule", "state", "times", "until")
+    __slots__ = ("_left_alone", "_since", "_trying", "_trying_since", "epoch", "failures", "rule", "state", "times",
+                 "until")
 
     def __init__(self, rule: Ejection | None) -> None:
         self.rule = rule
@@ -44,6 +45,7 @@ class Ejector:
         self._since = 0.0           # in since then, or: what has been good until then is paid off in `times`
         self._trying = False
         self._trying_since: float | None = None     # as far as `look` has seen
+        self._left_alone = False    # a trial of this epoch took so long that another may have begun beside it
 
     def failed(self, now: float, begun: int | None = None) -> bool:
         """Take in that an attempt failed; whether that put it out.
@@ -57,7 +59,7 @@ class Ejector:
             self.failures += 1
             if self.rule is None or self.failures < self.rule.failures:
                 return False
-        elif not self._trying:
+        elif not self._is_tried(begun):
             return False
         self._trying = False
         return self._put_out(now)
@@ -69,20 +71,27 @@ class Ejector:
         if self.state == "in":
             self.failures = 0
             return False
-        if not self._trying:
+        if not self._is_tried(begun):
             return False
         self._turn("in", self.epoch + 1, 0.0, now)
         return True
 
+    def _is_tried(self, begun: int | None) -> bool:
+        """Whether what ends now may be a trial. One that was left alone is known by its epoch."""
+        return self._trying or (self._left_alone and begun == self.epoch)
+
     def look(self, now: float) -> bool:
-        """Let time pass; whether it is on trial from now on. A trial that tells nothing for `TRIAL_S` is given up."""
+        """Let time pass; whether it is on trial from now on.
+
+        Beside a trial that tells nothing for `TRIAL_S` another may begin; whichever ends first decides.
+        """
         if self.state == "in":
             self._forget(now)
         elif self._trying:
             if self._trying_since is None:
                 self._trying_since = now
             elif now - self._trying_since >= TRIAL_S:
-                self._trying = False
+                self._trying, self._left_alone = False, True
         if self.state != "out" or now < self.until:
             return False
         self.state = "trial"
@@ -124,10 +133,11 @@ class Ejector:
             return False
         before = self.state
         after: State = "in" if not out else "trial" if until <= now else "out"
-        going_on = self._trying and after == "trial" and epoch == self.epoch
+        going_on = after == "trial" and epoch == self.epoch
+        trials = (self._trying, self._left_alone) if going_on else (False, False)
         self.times = times
         self._turn(after, epoch, until, now)
-        self._trying = going_on
+        self._trying, self._left_alone = trials
         return after != before
 
     def _is_late(self, begun: int | None) -> bool:
@@ -148,4 +158,4 @@ class Ejector:
 
     def _turn(self, state: State, epoch: int, until: float, now: float) -> None:
         self.state, self.epoch, self.until = state, epoch, until
-        self._since, self.failures, self._trying = now, 0, False
+        self._since, self.failures, self._trying, self._left_alone = now, 0, False, False

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 REPEATABLE_FIRST_S = 1.0
 """For so long a server on trial waits for a request that may be repeated, before it is given any other."""
+
+UNREACHABLE_S = 5.0
+"""How long a server is spared in a panic after no connection to it came about: judges may be wrong, this is not."""
 COLDEST = 0.1
 """The part of the requests with which a slow start begins."""
 
@@ -111,7 +114,7 @@ class Fleet(LeastInFlight["ServerPool"]):
         takes = taking(standings, self._health.panic, tripped=not closed)
         # Panic is for judges that are wrong. A server that real requests could not reach is not there.
         self.choose_from([member.pool for member, takes_it in zip(members, takes, strict=True)
-                          if takes_it and (member.is_well or not member.is_unreachable)])
+                          if takes_it and (member.is_well or not member.unreachable_until)])
         self._on_trial = [member for member in members
                           if member.ejector.state == "trial" and not (member.drained or member.probed_out)]
         self.recalm()
@@ -215,7 +218,7 @@ class Fleet(LeastInFlight["ServerPool"]):
         if not candidates:
             return None
         best = min(candidates, key=lambda member: (
-            not member.is_well, member.is_unreachable, self.in_flight(member.pool)))
+            not member.is_well, member.unreachable_until > 0.0, self.in_flight(member.pool)))
         return self.acquire_this(best.pool)
 
     # ---- what came of it
@@ -237,8 +240,10 @@ class Fleet(LeastInFlight["ServerPool"]):
             self._tell(member, why)
         elif member is not None and not by_server:
             self._succeeded(member, now, trial)
-        if member is not None and member.is_unreachable is reached:
-            self._reached(member, reached)
+        if member is not None and not reached:
+            self._reach(member, now + UNREACHABLE_S)
+        elif member is not None and member.unreachable_until:
+            self._reach(member, 0.0)
         if self.calm:
             self.recalm()                   # from now on successes matter, too
 
@@ -250,12 +255,13 @@ class Fleet(LeastInFlight["ServerPool"]):
             self._tell_breaker("")
         if member is not None:
             self._succeeded(member, now, trial)
-            if member.is_unreachable:
-                self._reached(member, True)
+            if member.unreachable_until:
+                self._reach(member, 0.0)
 
-    def _reached(self, member: Member, reached: bool) -> None:
-        member.is_unreachable = not reached
-        if not member.is_well:              # in a panic it has requests, or none, for that alone
+    def _reach(self, member: Member, unreachable_until: float) -> None:
+        turns = bool(member.unreachable_until) is not bool(unreachable_until)
+        member.unreachable_until = unreachable_until
+        if turns and not member.is_well:    # in a panic it has requests, or none, for that alone
             self.settle()
 
     def told_nothing(self, pool: ServerPool | None, trial: Trial) -> None:
@@ -310,6 +316,9 @@ class Fleet(LeastInFlight["ServerPool"]):
         turned = self.breaker.look(now)
         for member in self._members.values():
             turned = member.ejector.look(now) or turned
+            if 0.0 < member.unreachable_until <= now:
+                member.unreachable_until = 0.0
+                turned = True
         self._give_parts(now)
         self.places.sweep(now)
         if turned:

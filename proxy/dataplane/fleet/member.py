@@ -21,17 +21,17 @@ class Trial(NamedTuple):
 class Member:
     """See the module. `warm_since`: when it came back, while it is given less than its full part of the requests.
 
-    `is_unreachable`: whether no connection to it came about the last time that something went wrong.
+    `unreachable_until`: how long a panic is no reason to try it, since no connection to it came about; 0: it is one.
     """
 
-    __slots__ = ("drained", "ejector", "is_unreachable", "pool", "probed_out", "warm_since")
+    __slots__ = ("drained", "ejector", "pool", "probed_out", "unreachable_until", "warm_since")
 
     def __init__(self, pool: ServerPool, rule: Ejection | None) -> None:
         self.pool = pool
         self.ejector = Ejector(rule)
         self.drained = False
         self.probed_out = False
-        self.is_unreachable = False
+        self.unreachable_until = 0.0
         self.warm_since: float | None = None
 
     @property

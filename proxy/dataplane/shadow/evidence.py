@@ -74,7 +74,9 @@ def pair_of(copied: Copied, primary: Captured, copy: Copy, control: Copy | None)
     answers: list[Captured | Copy] = [answer for answer in (primary, copy, control)
                                       if answer is not None and answer.status]
     bodies = [_joined(answer.pieces) for answer in answers]
-    if not wanted and all(body == bodies[0] for body in bodies) and _coding(primary.head) == _coding(answers[-1].head):
+    coded = _coding(primary.head)
+    if not wanted and all(body == bodies[0] for body in bodies) \
+            and all(_coding(each.head) == coded for each in answers):
         bodies = [b""] * len(bodies)
     told = []
     for answer, body in zip(answers, bodies, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -373,3 +374,43 @@ def test_a_body_that_would_take_too_long_is_not_cleaned(body: bytes, media: byte
 
 def test_a_body_within_the_bound_is_cleaned() -> None:
     assert redacted_within(b'{"pin":1}', SALT, b"", 10) == redacted_body(b'{"pin":1}', SALT)
+
+
+@pytest.mark.parametrize("before", [
+    b'<input type="text" name="a" value="1" content="2" data="3">', b"value: 1\ntext: 2\n",
+    b'{"href": "/list?data=1&value=2"}',
+])
+@pytest.mark.parametrize("media", [b"text/html", b"text/plain", b"application/json"])
+def test_no_page_teaches_that_a_value_is_harmless_whatever_its_name_is(before: bytes, media: bytes) -> None:
+    redacted_body(before, SALT, media)
+    assert b"HIDDEN" not in redacted_body(b'{"name": "password", "value": "HIDDEN"}', SALT)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(("text", "media"), [
+    ('\n{"password": "HIDDEN"}', b""), (' \t[{"pin": "HIDDEN"}]', b""), ("password: HIDDEN", b"text/plain"),
+    ("HIDDEN", b"application/octet-stream; charset=utf-16"),
+])
+def test_wide_text_is_known_behind_blanks_and_by_its_type(text: str, media: bytes, encoding: str) -> None:
+    assert re.fullmatch(rb'"<redacted [0-9a-f]{8}>"', redacted_body(text.encode(encoding), SALT, media))
+
+
+def test_names_of_any_length_are_not_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            redacted_body(b"<%b%d>x</a>" % (b"n" * 100_000, number), SALT, b"text/xml")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2_000_000
+
+
+@pytest.mark.parametrize("body", [
+    b"<password " + b"password " * 7_000, b'<a b="' + b">token" * 10_000,
+    b"<token/>x" + b" " * 60_000 + b"token " * 600, b"<p>" + b"token<" * 9_000, b"<name>" + b" " * 60_000 + b"token",
+])
+def test_markup_without_ends_takes_no_steps_for_each_name_in_it(body: bytes) -> None:
+    """Quadratic time would be minutes for this: a hundred times over."""
+    for _ in range(20):
+        redacted_within(body * 3, SALT, b"text/xml", 5_000)

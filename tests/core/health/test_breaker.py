@@ -176,6 +176,19 @@ def test_trials_that_tell_nothing_for_long_leave_their_places_to_others() -> Non
     assert breaker.state == "closed"
 
 
+@pytest.mark.parametrize("ok", [True, False])
+def test_trials_that_end_late_still_decide(ok: bool) -> None:
+    breaker = on_trial()
+    taken = 0
+    while breaker.take_trial():
+        taken += 1
+    breaker.look(3.0)
+    breaker.look(3.0 + TRIAL_S)
+    for _ in range(taken):
+        breaker.trial_ended(9.0, ok, breaker.epoch)
+    assert breaker.state == ("closed" if ok else "open")
+
+
 class OneVersion(RuleBasedStateMachine):
     """Against a naive model that keeps each count with its time."""
 
@@ -190,11 +203,12 @@ class OneVersion(RuleBasedStateMachine):
         self.counts: list[tuple[float, int, int]] = []
         self.out = self.good = self.epoch = 0
         self.quiet_since = -1.0
+        self.left = 0
 
     def turn(self, state: str) -> None:
         self.state = state
         self.epoch += 1
-        self.counts, self.out, self.good, self.quiet_since = [], 0, 0, -1.0
+        self.counts, self.out, self.left, self.good, self.quiet_since = [], 0, 0, 0, -1.0
 
     @rule(passed_s=st.sampled_from([0.1, 0.5, 1.0, 2.0, 5.0, 40.0]))
     def time_passes(self, passed_s: float) -> None:
@@ -204,6 +218,7 @@ class OneVersion(RuleBasedStateMachine):
         if self.out and self.quiet_since < 0.0:
             self.quiet_since = self.now
         elif self.out and self.now >= self.quiet_since + TRIAL_S:
+            self.left += self.out
             self.out, self.quiet_since = 0, -1.0
         if due:
             self.state = "trial"
@@ -228,10 +243,13 @@ class OneVersion(RuleBasedStateMachine):
         self.out += may
         assert self.breaker.take_trial() == may
 
-    @precondition(lambda self: self.out)
+    @precondition(lambda self: self.out or self.left)
     @rule(ok=st.sampled_from([True, True, True, False, None]))
     def a_trial_ends(self, ok: bool | None) -> None:
-        self.out -= 1
+        if self.out:
+            self.out -= 1
+        else:
+            self.left -= 1
         self.quiet_since = -1.0
         turns = False
         if ok is False:

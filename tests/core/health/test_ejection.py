@@ -241,6 +241,28 @@ def test_a_trial_that_tells_nothing_for_long_leaves_the_next_one_to_another() ->
     assert ejector.succeeded(8.0)
 
 
+@pytest.mark.parametrize("ok", [True, False])
+def test_a_trial_that_ends_late_still_decides(ok: bool) -> None:
+    """A server may need six seconds for every answer, or hang for a minute: both are found out."""
+    ejector = on_trial()
+    begun = ejector.epoch
+    ejector.look(2.0)
+    ejector.look(2.0 + TRIAL_S)
+    if ok:
+        assert ejector.succeeded(9.0, begun)
+    else:
+        assert ejector.failed(60.0, begun)
+    assert ejector.state == ("in" if ok else "out")
+
+
+def test_what_was_begun_before_a_server_was_put_out_is_no_late_trial() -> None:
+    ejector = on_trial()
+    ejector.look(2.0)
+    ejector.look(2.0 + TRIAL_S)
+    assert not ejector.succeeded(9.0, ejector.epoch - 1)
+    assert not ejector.succeeded(9.0)
+
+
 class OneServer(RuleBasedStateMachine):
     """Against a naive model: the history of turns, from which everything else follows."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from proxy.core.health.values import Breaker, Ejection, Health
 from proxy.core.retry import Retry
+from proxy.dataplane.fleet.fleet import UNREACHABLE_S
 from proxy.ipc.messages import Noticed
 from tests.support.shop import EVERYTHING, NOTHING, PLENTY, Shop, servers
 from tests.support.story import Story, dead_address, get, request
@@ -433,3 +434,19 @@ def test_a_long_answer_that_has_begun_well_lets_a_server_in(story: Story) -> Non
     bad.go_on()
     reading.sock.settimeout(15)
     assert reading.read_until(b"rest")
+
+
+def test_a_server_that_could_be_reached_again_has_its_part_of_a_panic(story: Story) -> None:
+    """Probes are wrong of three of four; one of these restarts and refuses connections meanwhile."""
+    old = servers(story, *["well"] * 4)
+    dead = dead_address()
+    shop = Shop(story, [dead, *old], health=Health(panic=0.5, breaker=None))
+    shop.hear_probes(*[("old", server) for server in (dead, *old[:3])])
+    ask(shop, 20)
+    tried = attempts(shop.worker)["old", "connect"]
+    ask(shop, 20)
+    assert attempts(shop.worker)["old", "connect"] == tried
+    shop.worker.leap(UNREACHABLE_S + 1.0)
+    ask(shop, 20)
+    assert attempts(shop.worker)["old", "connect"] == tried + 1
+    assert all(server.heads for server in old)

@@ -331,6 +331,16 @@ def test_a_bomb_is_not_unpacked(story: Story, comparer: Listener) -> None:
     assert (pair.shadow.body, pair.shadow.whole) == (b"too-large", False)
 
 
+def test_with_a_control_a_coding_that_only_the_copy_names_is_told(story: Story, comparer: Listener) -> None:
+    """The same bytes: whoever believes the copy's field cannot read them."""
+    plain, misnamed = ok(b'{"a": 1}', JSON), ok(b'{"a": 1}', b"Content-Encoding: gzip", JSON)
+    worker = told(story, comparer, story.strict(lambda _: plain), story.strict(lambda _: misnamed), control=True)
+    worker.ask(get())
+    (pair,) = comparer.wait(1)
+    found = compare(CompiledRules(Rules()), answer_of(pair.primary), answer_of(pair.shadow))
+    assert [(each.path, each.kind) for each in found.differences] == [("body", "encoding")]
+
+
 def test_with_a_control_the_version_that_answered_is_asked_again(story: Story, comparer: Listener) -> None:
     old = story.strict(lambda message: ok(b"again" if message.values(b"x-turnout-shadow") else b"first"))
     new = story.strict(lambda _: ok(b"new"))
