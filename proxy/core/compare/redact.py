@@ -53,7 +53,7 @@ def redacted_body(body: bytes, salt: bytes, content_type: bytes = b"") -> bytes:
     cleaned = _redacted_text(body, salt, content_type, len(body))
     if cleaned is None:                 # so many sensitive names that it is not worth while to find them one by one
         return b'"' + mark(body, salt) + b'"'
-    return cleaned if _is_form(content_type) else redacted_json(cleaned, salt)
+    return cleaned if _is_form(body, content_type) else redacted_json(cleaned, salt)
 
 
 def redacted_within(body: bytes, salt: bytes, content_type: bytes, most: int) -> bytes | None:
@@ -63,7 +63,7 @@ def redacted_within(body: bytes, salt: bytes, content_type: bytes, most: int) ->
     """
     if sum(map(body.count, _STEPS)) <= most:
         return redacted_body(body, salt, content_type)
-    if _is_form(content_type):
+    if _is_form(body, content_type):
         return None
     cleaned = _redacted_text(body, salt, content_type, most // 10)
     return cleaned if cleaned is not None and needs_no_redaction(cleaned) else None
@@ -72,18 +72,19 @@ def redacted_within(body: bytes, salt: bytes, content_type: bytes, most: int) ->
 _STEPS = (b'"', b"\\", b":", b"[", b"{", b"\\u00", b"=", b"&", b";", b"?", b"#", b"<")
 
 
-def _is_form(content_type: bytes) -> bool:
-    return content_type[:33].lower() == _FORM or content_type[:19].lower() == _MULTIPART
+def _is_form(body: bytes, content_type: bytes) -> bool:
+    """Whether it is one, and not only called so: what `curl -d` sends as one is JSON as often as not."""
+    kind = content_type[:33].lower()
+    return (kind == _FORM and not _OTHER.match(body)) or kind[:19] == _MULTIPART
 
 
 def _redacted_text(body: bytes, salt: bytes, content_type: bytes, most: int) -> bytes | None:
     """What is not JSON; None where a secret stands in more than `most` places."""
     if _WIDE.match(body) or (b"\0" in body[:4] and _WIDE_TYPE.match(content_type)):
         return None                 # names cannot be found by their bytes
-    if content_type[:33].lower() == _FORM:
-        return redacted_parameters(body, salt)
-    if content_type[:19].lower() == _MULTIPART:
-        return redacted_parts(body, salt, content_type, redacted_body)
+    if _is_form(body, content_type):
+        return (redacted_parameters(body, salt) if content_type[:19].lower() != _MULTIPART
+                else redacted_parts(body, salt, content_type, redacted_body))
     cleaned: bytes | None = body
     if body[:1] == b"<" or _MARKUP.match(content_type):
         cleaned = redacted_markup(body, salt, most)

@@ -154,7 +154,7 @@ def test_a_secret_written_in_another_way_is_the_same(one: str, other: str) -> No
      ""),
     ('<a href="/x?id=1&amp;token=HIDDEN">', "text/html"),
     ("see https://u:HIDDEN@h/ and /y?sig=HIDDEN", "text/plain"),
-    ("user=1&password=HIDDEN", ""),
+    ("user=1&password=HIDDEN", ""), ('{"password": "HIDDEN"}', "application/x-www-form-urlencoded"),
     ("user[token][0]=HIDDEN&auth[a]=HIDDEN", "application/x-www-form-urlencoded"),
     ("q=%7B%22password%22%3A%22HIDDEN%22%7D", "application/x-www-form-urlencoded"),
     ("X-Amz-Signature=HIDDEN&sig=HIDDEN&SAMLResponse=HIDDEN&client_assertion=HIDDEN&pass=HIDDEN",
