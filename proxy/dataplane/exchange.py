@@ -39,6 +39,7 @@ from proxy.http1.response import Response
 if TYPE_CHECKING:
     from proxy.dataplane.accesslog import Ended
     from proxy.dataplane.servers import ServerConnection, ServerPool
+    from proxy.dataplane.site import Backend
 
 INTERIM_ANSWERS = 32
 """1xx answers passed on per request; a server that sends more has lost its way."""
@@ -173,8 +174,7 @@ class Exchange(Retrying):
         client.write(head)
         self._begun_at = client.worker.clock()
         if self.trial is not None and response.status < 500:
-            trial, self.trial = self.trial, None    # it has shown what it was to show: the rest may take an hour
-            self._backend.fleet.succeeded(self._pool, trial)  # type: ignore[union-attr, arg-type]
+            self._answered_well(self._backend, self._pool)  # type: ignore[arg-type]  # the rest may take an hour
         self._answer = body_of(length, self._site.chunk_bounds, reframed=chunked)
         client.deadline = client.worker.now + self._site.timeouts.response_idle
         if have:
@@ -213,9 +213,7 @@ class Exchange(Retrying):
         self._begun_at = worker.clock()
         backend.tally.done(101, self._begun_at - self.started)
         story = self._ended(pool, 101, self._begun_at)
-        if self.trial is not None or not backend.fleet.calm:
-            backend.fleet.succeeded(pool, self.trial)
-            self.trial = None
+        self._answered_well(backend, pool)
         self._end_rescue("answered")
         self._leave_spill()
         self._server = self._pool = None
@@ -298,10 +296,15 @@ class Exchange(Retrying):
         if status >= 500:
             backend.tally.not_good += 1
             self._count_error(status)
-        elif self.trial is not None or not fleet.calm:
-            trial, self.trial = self.trial, None
-            fleet.succeeded(pool, trial)
+        else:
+            self._answered_well(backend, pool)
         fleet.places.call()
+
+    def _answered_well(self, backend: Backend, pool: ServerPool) -> None:
+        """The server has shown what a trial is to show, and what matters while anything is watched."""
+        if self.trial is not None or not backend.fleet.calm:
+            trial, self.trial = self.trial, None
+            backend.fleet.succeeded(pool, trial)
 
     def _tell_copied(self, version: str | None, took_s: float = 0.0) -> None:
         """The client's answer has ended: `version` gave it, or nobody did."""

@@ -42,9 +42,9 @@ _NAMED_ESCAPED = re.compile(rb'"' + _NAME_NAMES + rb'"[ \t\r\n]*+:[ \t\r\n]*+"[^
 _NAMED_INSIDE = re.compile(rb'\\"' + _NAME_NAMES + rb'\\+"[ \t\r\n]*+:[ \t\r\n]*+\\+"([^"\\]{1,128}+)\\')
 _STRING_OR_REST = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}:]|"', re.DOTALL)
-_FIRST_OF_TWO_NAMES = re.compile(rb'\[[ \t\r\n]*+"([^"\\]{1,128}+)"[ \t\r\n]*+,[ \t\r\n]*+"')
-_FIRST_OF_TWO = re.compile(
-    rb'(\[[ \t\r\n]*+"([^"\\]{1,128}+)"[ \t\r\n]*+,[ \t\r\n]*+)("[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z))', re.DOTALL)
+_FIRST = rb'\[[ \t\r\n]*+"([^"\\]{1,128}+)"[ \t\r\n]*+,[ \t\r\n]*+'
+_FIRST_OF_TWO_NAMES = re.compile(_FIRST + rb'"')
+_FIRST_OF_TWO = re.compile(rb"(" + _FIRST + rb")(" + _STRING_OR_REST.pattern + rb")", re.DOTALL)
 _SCALAR = re.compile(rb"[^,}\]\s\"{\[]++")
 _BLANKS = re.compile(rb"[ \t\r\n]*+")
 

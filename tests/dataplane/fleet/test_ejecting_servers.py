@@ -14,7 +14,7 @@ from proxy.dataplane.fleet.fleet import UNREACHABLE_S
 from proxy.ipc.messages import Noticed
 from tests.support.shop import EVERYTHING, NOTHING, PLENTY, Shop, servers
 from tests.support.story import Story, dead_address, get, request
-from tests.support.unsteady import Mood, assert_adds_up, attempts
+from tests.support.unsteady import Mood, Unsteady, assert_adds_up, attempts
 from tests.support.worker import server_at
 
 BREAKERLESS = Health(breaker=None)
@@ -399,14 +399,20 @@ def test_an_ejection_takes_as_many_failures_as_the_operator_says(story: Story) -
     assert len(bad.heads) == 2
 
 
-def test_a_server_that_is_drained_during_its_trial_is_tried_again_when_it_is_restored(story: Story) -> None:
+def due_for_trial(story: Story, mood: Mood) -> tuple[Shop, Unsteady]:
+    """One of two servers was out, and the next request tries it; it will answer that like this."""
     bad, good = servers(story, 503, "well")
     health = Health(breaker=None, ejection=Ejection(failures=2, first_s=1.0))
     shop = Shop(story, [bad, good], retry=NOTHING, health=health)
     put_out(shop)
-    bad.mood = "hold"
-    seen = len(bad.heads)
+    bad.mood = mood
     shop.worker.leap(1.5)
+    return shop, bad
+
+
+def test_a_server_that_is_drained_during_its_trial_is_tried_again_when_it_is_restored(story: Story) -> None:
+    shop, bad = due_for_trial(story, "hold")
+    seen = len(bad.heads)
     trying = story.client(shop.worker)
     trying.send(get("/trial"))
     bad.wait_heads(seen + 1)
@@ -421,12 +427,7 @@ def test_a_server_that_is_drained_during_its_trial_is_tried_again_when_it_is_res
 
 def test_a_long_answer_that_has_begun_well_lets_a_server_in(story: Story) -> None:
     """A stream of events lasts for hours: its head has shown what a trial is to show."""
-    bad, good = servers(story, 503, "well")
-    health = Health(breaker=None, ejection=Ejection(failures=2, first_s=1.0))
-    shop = Shop(story, [bad, good], retry=NOTHING, health=health)
-    put_out(shop)
-    bad.mood = "begin"
-    shop.worker.leap(1.5)
+    shop, bad = due_for_trial(story, "begin")
     reading = story.client(shop.worker)
     reading.send(get("/stream"))
     assert reading.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 ")
