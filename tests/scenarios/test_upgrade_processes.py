@@ -68,10 +68,10 @@ def test_changes_made_before_hold_in_the_successor_from_its_first_request_on() -
 @pytest.mark.parametrize(
     ("misfortune", "because"),
     [("refuses", "it does not want to"), ("dies-early", "ended by signal 9"), ("dies-late", "ended by signal 9"),
-     ("dawdles", "did not take over within 2 s"), ("cannot-pack", "it cannot be read")],
+     ("dawdles", "did not take over within 6 s"), ("cannot-pack", "it cannot be read")],
 )
 def test_a_successor_that_fails_changes_nothing(misfortune: str, because: str) -> None:
-    upgrade_s = 2.0 if misfortune == "dawdles" else 15.0
+    upgrade_s = 6.0 if misfortune == "dawdles" else 15.0    # time enough for the one that succeeds afterwards
     with tagged(b"old") as old, tagged(b"new") as new, bare(old, new=new, upgrade_s=upgrade_s) as turnout:
         with Load(turnout.address, 6, GET) as load:
             load.wait_each(5)
